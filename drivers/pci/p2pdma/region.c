@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Regions of device memory: which physical ranges exporters may grant, who owns
+ * them, and the exporters attached to each.
+ */
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/ioport.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/p2p_vma.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/slab.h>
+
+#define P2P_NOT_A_BAR	-1
+
+/* Regions are few and long-lived: one list, one lock. */
+static LIST_HEAD(p2p_regions);
+static DEFINE_MUTEX(p2p_region_mutex);	/* list, ref going to 0, exporters */
+
+static struct p2p_region *p2p_region_overlap(phys_addr_t start, size_t len)
+{
+	struct p2p_region *r;
+
+	lockdep_assert_held(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node)
+		if (start <= r->start + (r->len - 1) &&
+		    r->start <= start + (len - 1))
+			return r;
+	return NULL;
+}
+
+/* Add a region. The caller holds p2p_region_mutex and knows @owner is alive. */
+static struct p2p_region *p2p_region_add(struct device *owner,
+					 phys_addr_t start, size_t len, int bar)
+{
+	struct p2p_region *r;
+
+	if (!len || !PAGE_ALIGNED(start) || !PAGE_ALIGNED(len) ||
+	    start + (len - 1) < start)
+		return ERR_PTR(-EINVAL);
+	if (p2p_region_overlap(start, len))
+		return ERR_PTR(-EBUSY);
+
+	r = kzalloc_obj(*r);
+	if (!r)
+		return ERR_PTR(-ENOMEM);
+	r->start = start;
+	r->len = len;
+	r->owner = get_device(owner);
+	r->bar = bar;
+	kref_init(&r->ref);
+	list_add(&r->node, &p2p_regions);
+	return r;
+}
+
+static void p2p_region_free(struct kref *ref)
+{
+	struct p2p_region *r = container_of(ref, struct p2p_region, ref);
+
+	if (!list_empty(&r->node))
+		list_del(&r->node);
+	mutex_unlock(&p2p_region_mutex);
+	put_device(r->owner);
+	kfree(r);
+}
+
+/**
+ * p2p_region_put - drop a reference to a region
+ * @r: the region
+ *
+ * Context: may sleep.
+ */
+void p2p_region_put(struct p2p_region *r)
+{
+	kref_put_mutex(&r->ref, p2p_region_free, &p2p_region_mutex);
+}
+EXPORT_SYMBOL_GPL(p2p_region_put);
+
+/**
+ * p2p_region_bar - get the region of a memory BAR
+ * @pdev: the PCI device, pinned by the region
+ * @bar: BAR number
+ *
+ * The region belongs to the PCI core, not to the driver that is bound: every
+ * caller gets the same one.
+ *
+ * Context: may sleep.
+ * Return: the region, to be dropped with p2p_region_put(); -EINVAL if the BAR
+ * is not memory, is not assigned or is smaller than a page; -EOPNOTSUPP if the
+ * device's BARs may not be mapped; -EBUSY if the BAR moved under a region that is
+ * in use, or overlaps another region; -ENOMEM.
+ */
+struct p2p_region *p2p_region_bar(struct pci_dev *pdev, int bar)
+{
+	struct resource *res;
+	struct p2p_region *r;
+	int ret;
+
+	if (bar < 0 || bar >= PCI_STD_NUM_BARS)
+		return ERR_PTR(-EINVAL);
+	res = pci_resource_n(pdev, bar);
+	if (!(res->flags & IORESOURCE_MEM) || !resource_size(res) ||
+	    res->flags & IORESOURCE_UNSET)
+		return ERR_PTR(-EINVAL);
+
+	guard(mutex)(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node) {
+		if (r->owner != &pdev->dev || r->bar != bar)
+			continue;
+		if (r->start != res->start || r->len != resource_size(res))
+			return ERR_PTR(-EBUSY);
+		kref_get(&r->ref);
+		return r;
+	}
+	ret = pcim_p2pdma_init(pdev);
+	if (ret)
+		return ERR_PTR(ret);
+	r = p2p_region_add(&pdev->dev, res->start, resource_size(res), bar);
+	if (!IS_ERR(r))
+		r->provider = pcim_p2pdma_provider(pdev, bar);
+	return r;
+}
+EXPORT_SYMBOL_GPL(p2p_region_bar);
+
+/**
+ * p2p_region_register - register device memory that is not a PCI BAR
+ * @owner: the device whose memory it is
+ * @start: physical address, page aligned
+ * @len: bytes, page aligned
+ *
+ * Context: may sleep.
+ * Return: the region, to be ended with p2p_region_unregister(); -EINVAL if the
+ * range is not page aligned or is system RAM; -EBUSY if it overlaps a region;
+ * -ENOMEM.
+ */
+struct p2p_region *p2p_region_register(struct device *owner, phys_addr_t start,
+				       size_t len)
+{
+	struct p2p_region *r;
+
+	if (len && region_intersects(start, len, IORESOURCE_SYSTEM_RAM,
+				     IORES_DESC_NONE) != REGION_DISJOINT)
+		return ERR_PTR(-EINVAL);
+	mutex_lock(&p2p_region_mutex);
+	r = p2p_region_add(owner, start, len, P2P_NOT_A_BAR);
+	mutex_unlock(&p2p_region_mutex);
+	return r;
+}
+EXPORT_SYMBOL_GPL(p2p_region_register);
+
+/**
+ * p2p_region_unregister - end a region made by p2p_region_register()
+ * @r: the region; every exporter was detached
+ *
+ * Context: may sleep. Allocates nothing and cannot fail.
+ */
+void p2p_region_unregister(struct p2p_region *r)
+{
+	mutex_lock(&p2p_region_mutex);
+	WARN_ON(r->exporters);
+	/* Whoever still holds it must not keep the owner from coming back. */
+	list_del_init(&r->node);
+	mutex_unlock(&p2p_region_mutex);
+	p2p_region_put(r);
+}
+EXPORT_SYMBOL_GPL(p2p_region_unregister);
+
+/**
+ * p2p_region_find - find the region that a physical address lies in
+ * @phys: the address
+ *
+ * Context: may sleep.
+ * Return: the region, to be dropped with p2p_region_put(), or NULL.
+ */
+struct p2p_region *p2p_region_find(phys_addr_t phys)
+{
+	struct p2p_region *r;
+
+	mutex_lock(&p2p_region_mutex);
+	r = p2p_region_overlap(phys, 1);
+	if (r)
+		kref_get(&r->ref);
+	mutex_unlock(&p2p_region_mutex);
+	return r;
+}
+EXPORT_SYMBOL_GPL(p2p_region_find);
+
+/**
+ * p2p_region_attach - let an exporter grant extents of a region
+ * @r: the region
+ * @e: the exporter, its ops are set
+ *
+ * A region may have several exporters: a vendor driver and resourceN, say.
+ *
+ * Context: may sleep.
+ * Return: 0, or -EINVAL if @e has no zap() or only one of the copy ops.
+ */
+int p2p_region_attach(struct p2p_region *r, struct p2p_exporter *e)
+{
+	if (!e->ops || !e->ops->zap || !e->ops->copy_to != !e->ops->copy_from)
+		return -EINVAL;
+	mutex_lock(&p2p_region_mutex);
+	kref_get(&r->ref);
+	r->exporters++;
+	p2p_exporter_init(e, r);
+	mutex_unlock(&p2p_region_mutex);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(p2p_region_attach);
+
+/**
+ * p2p_region_detach - take everything back that an exporter granted
+ * @r: the region
+ * @e: the exporter
+ *
+ * No new extents; zap() of every mapping; wait until no importer holds an
+ * extent and ->p2p_unmap() returned for the last one. A driver's remove() calls
+ * this first. Allocates nothing and cannot fail.
+ *
+ * Context: may sleep. The caller holds no lock that zap(), ->p2p_map() or
+ * ->p2p_unmap() takes, and is not one of these.
+ */
+void p2p_region_detach(struct p2p_region *r, struct p2p_exporter *e)
+{
+	p2p_exporter_drain(e);
+	mutex_lock(&p2p_region_mutex);
+	r->exporters--;
+	mutex_unlock(&p2p_region_mutex);
+	p2p_region_put(r);
+}
+EXPORT_SYMBOL_GPL(p2p_region_detach);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Peer-to-peer DMA through VMAs: what mm/hmm.c and the core's files share. */
+#ifndef _MM_P2P_VMA_H
+#define _MM_P2P_VMA_H
+
+#include <linux/p2p_vma.h>
+
+#ifdef CONFIG_P2P_VMA
+
+/* mm/p2p_vma.c: asking the exporter */
+bool p2p_vma_enabled(const struct vm_area_struct *vma);
+int p2p_fault_map(struct p2p_fault *fault, struct vm_area_struct *vma,
+		  unsigned long start, unsigned long end, unsigned long seq,
+		  bool write);
+int p2p_fault_wait(struct p2p_fault *fault, unsigned long addr);
+
+/* mm/p2p_extent.c: extents, their index, their release */
+struct p2p_extent *p2p_extent_alloc(struct p2p_exporter *e,
+				    struct device *importer);
+int p2p_extent_map(struct p2p_extent *ext, pgprot_t prot,
+		   enum p2p_reason *reason);
+void p2p_extent_release(struct p2p_extent *ext);
+bool p2p_fault_find(struct p2p_fault *fault, unsigned long addr,
+		    unsigned long *start, unsigned long *end, bool *write);
+void p2p_fault_add(struct p2p_fault *fault, struct p2p_extent *ext,
+		   unsigned long seq);
+bool p2p_exporter_get(struct p2p_exporter *e);
+void p2p_exporter_put(struct p2p_exporter *e);
+
+extern struct lockdep_map p2p_drain_lockdep;
+
+#else
+
+static inline bool p2p_vma_enabled(const struct vm_area_struct *vma)
+{
+	return false;
+}
+
+static inline int p2p_fault_map(struct p2p_fault *fault,
+				struct vm_area_struct *vma, unsigned long start,
+				unsigned long end, unsigned long seq,
+				bool write)
+{
+	return -EFAULT;
+}
+
+static inline int p2p_fault_wait(struct p2p_fault *fault, unsigned long addr)
+{
+	return -EFAULT;
+}
+
+static inline bool p2p_fault_find(struct p2p_fault *fault, unsigned long addr,
+				  unsigned long *start, unsigned long *end,
+				  bool *write)
+{
+	return false;
+}
+
+#endif /* CONFIG_P2P_VMA */
+
+#endif /* _MM_P2P_VMA_H */
