@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything this repository does; "make help" lists it.
+
+BUILD ?= release
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo '  KSRC=/path/to/linux uses that 7.3.x tree instead of Debian'"'"'s package'
+
+deps: ## Install the Debian packages that are missing
+	@scripts/deps
+fetch: deps ## Get the kernel source into the cache
+	@scripts/fetch
+assemble: deps ## Unpack, patch and link the overlay: build/linux
+	@scripts/assemble
+build: deps ## Compile the kernel; BUILD=release (default) or debug
+	@scripts/build $(BUILD)
+demo: ## Run the demo on the release kernel, from nothing if need be
+	@scripts/demo
+test: ## Run all tests on the debug kernel, from nothing if need be
+	@scripts/test
+kunit: deps ## Run the KUnit suites; KUNIT=glob selects
+	@scripts/build debug
+	@scripts/kunit
+selftest: deps ## Run the TAP selftests; SELFTEST="name..." selects
+	@scripts/build debug
+	@scripts/selftest $(SELFTEST)
+lint: deps ## Check style, sparse, headers and documentation of our files
+	@scripts/lint
+shell: deps ## Open a shell in the guest (BUILD=, see scripts/vm --help)
+	@scripts/build $(BUILD)
+	@scripts/vm --build $(BUILD) -- bash
+clean: ## Remove build/ (downloads and compiler cache stay)
+	@scripts/clean
+distclean: clean ## Remove build/, downloads and compiler cache
+	@scripts/clean cache
+
+.PHONY: help deps fetch assemble build demo test kunit selftest lint shell clean distclean
