@@ -198,17 +198,17 @@ TEST_F_TIMEOUT(vma, mremap_move, 120)
 	m->mr = old;
 	m->iova = old_iova;
 
-	/* And back, one page further: the offsets follow. */
-	to[0] = 0x44;
-	ASSERT_EQ(m->o.ptr + GPU_PAGE,
-		  mremap(to, m->gpu - GPU_PAGE, m->gpu - GPU_PAGE,
-			 MREMAP_MAYMOVE | MREMAP_FIXED, m->o.ptr + GPU_PAGE));
-	ASSERT_EQ(IBV_WC_SUCCESS, gpu_mr_read(m, page(m, 1), 9));
+	/* And back without its first page: the offsets in the file follow. */
+	to[GPU_PAGE] = 0x44;
+	ASSERT_EQ(m->o.ptr, mremap(to + GPU_PAGE, m->gpu - GPU_PAGE,
+				   m->gpu - GPU_PAGE,
+				   MREMAP_MAYMOVE | MREMAP_FIXED, m->o.ptr));
+	ASSERT_EQ(IBV_WC_SUCCESS, gpu_mr_read(m, page(m, 0), 9));
 	EXPECT_EQ(0x44, m->peer[0]);
 	EXPECT_EQ(0x22, m->peer[1]);
-	EXPECT_WORKS(m, page(m, 1), m->gpu - GPU_PAGE);
-	EXPECT_REFUSED(m, gpu_mr_read(m, page(m, 0), 1));
-	munmap(to, m->gpu);
+	EXPECT_WORKS(m, page(m, 0), m->gpu - GPU_PAGE);
+	EXPECT_REFUSED(m, gpu_mr_read(m, page(m, PAGES - 1), 1));
+	munmap(to, GPU_PAGE);
 }
 
 TEST_F_TIMEOUT(vma, mremap_shrink, 120)
