@@ -8,6 +8,7 @@
 #include <linux/interval_tree.h>
 #include <linux/io.h>
 #include <linux/lockdep.h>
+#include <linux/p2p_topology.h>
 #include <linux/p2p_vma.h>
 #include <linux/slab.h>
 #include <trace/events/p2p.h>
@@ -80,6 +81,8 @@ void p2p_exporter_init(struct p2p_exporter *e, struct p2p_region *r)
 	spin_lock_init(&e->lock);
 	e->dead = false;
 	e->users = 0;
+	INIT_LIST_HEAD(&e->extents);
+	e->checked = 0;
 	init_completion(&e->drained);
 	init_waitqueue_head(&e->wait);
 	atomic_set(&e->wakes, 0);
@@ -118,6 +121,43 @@ void p2p_exporter_drain(struct p2p_exporter *e)
 	flush_work(&e->put_work);
 }
 
+/**
+ * p2p_exporter_recheck - take extents back that the topology forbids by now
+ * @e: the exporter, a reference is held
+ *
+ * A change of the fabric or of the policy must end mappings that it forbids, or
+ * requests go where nobody expects them. Zaps all of @e if it hits one extent;
+ * the others fault again.
+ *
+ * Context: may sleep; as for p2p_region_detach(). Called by one work item only:
+ * there is one cursor in the list.
+ */
+void p2p_exporter_recheck(struct p2p_exporter *e)
+{
+	struct p2p_extent *ext, last = {};	/* the same answer as that */
+	LIST_HEAD(here);	/* a place in the list: there may be very many */
+	bool stale = false;
+
+	spin_lock(&e->lock);
+	list_add(&here, &e->extents);
+	while (!stale && !list_is_last(&here, &e->extents)) {
+		ext = list_entry(here.next, struct p2p_extent, sibling);
+		if (ext->importer != last.importer ||
+		    ext->flags != last.flags || ext->map_type != last.map_type)
+			stale = p2p_extent_stale(ext);
+		last.importer = ext->importer;
+		last.flags = ext->flags;
+		last.map_type = ext->map_type;
+		list_move(&here, &ext->sibling);
+		/* New ones come in front: they look at the topology themselves. */
+		cond_resched_lock(&e->lock);
+	}
+	list_del(&here);
+	spin_unlock(&e->lock);
+	if (stale)
+		e->ops->zap(e);
+}
+
 /* Extents */
 
 /* Takes a reference on @e, NULL if it is dead; ERR_PTR(-ENOMEM). */
@@ -136,7 +176,38 @@ struct p2p_extent *p2p_extent_alloc(struct p2p_exporter *e,
 	ext->exporter = e;
 	ext->importer = get_device(importer);
 	ext->dma = DMA_MAPPING_ERROR;
+	INIT_LIST_HEAD(&ext->sibling);
 	return ext;
+}
+
+static void p2p_extent_untrack(struct p2p_extent *ext)
+{
+	spin_lock(&ext->exporter->lock);
+	list_del_init(&ext->sibling);
+	spin_unlock(&ext->exporter->lock);
+}
+
+/* Map for DMA, so that no change of the topology goes unnoticed. */
+static int p2p_extent_map_tracked(struct p2p_extent *ext,
+				  enum p2p_reason *reason)
+{
+	int ret;
+
+	for (;;) {
+		ret = p2p_extent_dma_map(ext, reason);
+		if (ret || ext->flags & P2P_EXT_RAM)
+			return ret;
+		spin_lock(&ext->exporter->lock);
+		list_add(&ext->sibling, &ext->exporter->extents);
+		spin_unlock(&ext->exporter->lock);
+		/* Either p2p_exporter_recheck() sees it, or we the change. */
+		smp_mb();
+		if (ext->generation == p2p_topology_generation() ||
+		    !p2p_extent_stale(ext))
+			return 0;
+		p2p_extent_untrack(ext);
+		p2p_extent_dma_unmap(ext);
+	}
 }
 
 /* Fault phase: make the extent usable for its importer, as a whole. */
@@ -146,7 +217,7 @@ int p2p_extent_map(struct p2p_extent *ext, pgprot_t prot,
 	int ret = 0;
 
 	if (ext->importer) {
-		ret = p2p_extent_dma_map(ext, reason);
+		ret = p2p_extent_map_tracked(ext, reason);
 	} else if (!(ext->flags & P2P_EXT_RAM) &&
 		   !ext->exporter->ops->copy_to) {
 		/*
@@ -181,8 +252,10 @@ void p2p_extent_release(struct p2p_extent *ext)
 {
 	struct p2p_exporter *e = ext->exporter;
 
-	if (ext->mapped && ext->importer)
+	if (ext->mapped && ext->importer) {
+		p2p_extent_untrack(ext);
 		p2p_extent_dma_unmap(ext);
+	}
 	if (llist_add(&ext->put, &e->put_list))
 		queue_work(system_dfl_wq, &e->put_work);
 }
@@ -375,6 +448,17 @@ static bool p2p_copy_fits(struct p2p_extent *ext, size_t off, size_t len)
 	return off <= ext->len && len <= ext->len - off;
 }
 
+/* After a copy: was there still a device? An evicted object does not need it. */
+static int p2p_copy_gone(struct p2p_extent *ext, size_t off, const void *data,
+			 size_t len)
+{
+	if (ext->flags & P2P_EXT_RAM ||
+	    !p2p_region_gone(ext->exporter->region, data, len))
+		return 0;
+	trace_p2p_refuse(NULL, ext->node.start + off, P2P_REASON_GONE, -ENODEV);
+	return -ENODEV;
+}
+
 /**
  * p2p_copy_to - copy kernel memory into an extent of a CPU-copy user
  * @ext: from p2p_extents_lookup(), importer NULL
@@ -385,7 +469,8 @@ static bool p2p_copy_fits(struct p2p_extent *ext, size_t off, size_t len)
  * Context: the importer's user_lock. Stores have left the CPU on return: none
  * stays behind in a write-combining buffer when the memory is taken back.
  * Return: 0, -EINVAL (past the end), -EPERM (read-only), -EOPNOTSUPP (the
- * extent belongs to a device), or what the exporter's copy_to returned.
+ * extent belongs to a device), -ENODEV (the owner is known to be gone), or what
+ * the exporter's copy_to returned.
  */
 int p2p_copy_to(struct p2p_extent *ext, size_t off, const void *src, size_t len)
 {
@@ -407,7 +492,7 @@ int p2p_copy_to(struct p2p_extent *ext, size_t off, const void *src, size_t len)
 		memcpy_toio(ext->kva + off, src, len);
 	/* Drain write-combining buffers before user_lock is dropped. */
 	wmb();
-	return ret;
+	return ret ?: p2p_copy_gone(ext, off, NULL, len);
 }
 EXPORT_SYMBOL_GPL(p2p_copy_to);
 
@@ -420,7 +505,8 @@ EXPORT_SYMBOL_GPL(p2p_copy_to);
  *
  * Context: the importer's user_lock.
  * Return: 0, -EINVAL (past the end), -EOPNOTSUPP (the extent belongs to a
- * device), or what the exporter's copy_from returned.
+ * device), -ENODEV (the owner is gone, @dst is void), or what the exporter's
+ * copy_from returned.
  */
 int p2p_copy_from(struct p2p_extent *ext, size_t off, void *dst, size_t len)
 {
@@ -438,7 +524,7 @@ int p2p_copy_from(struct p2p_extent *ext, size_t off, void *dst, size_t len)
 		ret = ops->copy_from(ext, off, dst, len);
 	else
 		memcpy_fromio(dst, ext->kva + off, len);
-	return ret;
+	return ret ?: p2p_copy_gone(ext, off, dst, len);
 }
 EXPORT_SYMBOL_GPL(p2p_copy_from);
 

@@ -154,12 +154,15 @@ EXPORT_SYMBOL_GPL(p2p_req_add);
  */
 int p2p_req_wait(struct p2p_map_req *req, struct p2p_exporter *e)
 {
+	int seen = atomic_read(&e->wakes);
+
 	if (req->wait_on)
 		return -EAGAIN;
+	/* Comes second: a detach that we do not see wakes us. */
 	if (!p2p_exporter_get(e))
 		return -ENODEV;
 	req->wait_on = e;
-	req->wait_seen = atomic_read(&e->wakes);
+	req->wait_seen = seen;
 	return -EAGAIN;
 }
 EXPORT_SYMBOL_GPL(p2p_req_wait);
@@ -241,6 +244,11 @@ static int p2p_vma_check(struct p2p_fault *fault, struct vm_area_struct *vma,
 		      "p2p: %ps on a VMA that is not VM_PFNMAP\n",
 		      vma->vm_ops->p2p_map))
 		return p2p_refuse(fault, addr, P2P_REASON_NOT_PFNMAP, -EFAULT);
+	/* A topology change zaps the CPU, too; remapped PFNs never come back. */
+	if (WARN_ONCE(!vma->vm_ops->fault && !vma->vm_ops->huge_fault,
+		      "p2p: %ps on a VMA without ->fault()\n",
+		      vma->vm_ops->p2p_map))
+		return p2p_refuse(fault, addr, P2P_REASON_NO_FAULT, -EFAULT);
 	/* Not VM_SHARED: that is clear in a shared mapping of an O_RDONLY fd. */
 	if (!(vma->vm_flags & VM_MAYSHARE) || vma_is_cow_mapping(vma))
 		return p2p_refuse(fault, addr, P2P_REASON_NOT_SHARED, -EFAULT);
@@ -410,9 +418,9 @@ static bool p2p_woken(struct p2p_exporter *e, const struct p2p_fault *fault)
  * @fault: the fault, after p2p_fault_map() returned -EAGAIN
  * @addr: the address that is waited for
  *
- * The waits of one fault end p2p_vma.wait_ms after the first began, however often
- * the exporter asks: RAM is there by then, so only exporters take time. Kernel
- * threads fault too, and no signal reaches them: the bound is what ends theirs.
+ * The waits of one fault last p2p_vma.wait_ms together, however often the exporter
+ * asks and whatever else takes time in between. Kernel threads fault too, and no
+ * signal reaches them: the bound is what ends theirs.
  *
  * Context: no lock held; pending extents are dropped, since another exporter
  * may be waiting for them.
@@ -421,20 +429,20 @@ static bool p2p_woken(struct p2p_exporter *e, const struct p2p_fault *fault)
 int p2p_fault_wait(struct p2p_fault *fault, unsigned long addr)
 {
 	struct p2p_exporter *e = fault->wait_on;
+	unsigned long limit = msecs_to_jiffies(READ_ONCE(wait_ms));
 	unsigned long begin = jiffies;
 	long left = 0;
 	int ret = 0;
 
 	p2p_fault_drop(fault);
 	fault->wait_on = NULL;
-	if (!fault->wait_until)
-		fault->wait_until =
-			(begin + msecs_to_jiffies(READ_ONCE(wait_ms))) | 1;
-	if (time_before(begin, fault->wait_until))
+	if (fault->waited < limit)
 		left = wait_event_killable_timeout(e->wait,
 						   p2p_woken(e, fault),
-						   fault->wait_until - begin);
+						   limit - fault->waited);
 	p2p_exporter_put(e);
+	/* A wait for nothing counts, too: there is an end in any case. */
+	fault->waited += max(jiffies - begin, 1UL);
 
 	if (left < 0)
 		ret = -EINTR;

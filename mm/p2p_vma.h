@@ -24,8 +24,6 @@ bool p2p_fault_find(struct p2p_fault *fault, unsigned long addr,
 		    unsigned long *start, unsigned long *end, bool *write);
 void p2p_fault_add(struct p2p_fault *fault, struct p2p_extent *ext,
 		   unsigned long seq);
-bool p2p_exporter_get(struct p2p_exporter *e);
-void p2p_exporter_put(struct p2p_exporter *e);
 
 extern struct lockdep_map p2p_drain_lockdep;
 

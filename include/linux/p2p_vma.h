@@ -44,6 +44,7 @@ struct pci_dev;
  *
  * @P2P_REASON_NONE: not refused
  * @P2P_REASON_NOT_PFNMAP: the VMA has ->p2p_map() but is not VM_PFNMAP
+ * @P2P_REASON_NO_FAULT: the VMA has no ->fault(): a zap would be for good
  * @P2P_REASON_NOT_SHARED: the VMA is private (copy on write)
  * @P2P_REASON_VMA_READ: the VMA may not be read
  * @P2P_REASON_VMA_WRITE: write asked, the VMA may not be written
@@ -59,10 +60,12 @@ struct pci_dev;
  * @P2P_REASON_CPU_MAP: the kernel mapping for a CPU-copy user failed
  * @P2P_REASON_NO_MEMORY: an allocation failed
  * @P2P_REASON_OPERATION: the importer cannot do this operation on peer memory
+ * @P2P_REASON_GONE: the device that has the memory was taken away
  */
 enum p2p_reason {
 	P2P_REASON_NONE,
 	P2P_REASON_NOT_PFNMAP,
+	P2P_REASON_NO_FAULT,
 	P2P_REASON_NOT_SHARED,
 	P2P_REASON_VMA_READ,
 	P2P_REASON_VMA_WRITE,
@@ -78,6 +81,7 @@ enum p2p_reason {
 	P2P_REASON_CPU_MAP,
 	P2P_REASON_NO_MEMORY,
 	P2P_REASON_OPERATION,
+	P2P_REASON_GONE,
 };
 
 /**
@@ -101,12 +105,17 @@ struct p2p_region {
 	struct list_head node;
 	int bar;
 	unsigned int exporters;
+	struct list_head exporter_list;
 };
 
 /**
  * struct p2p_exporter_ops - what the core asks of an attached exporter
  * @zap: Mandatory. Call unmap_mapping_range() on every address_space through
- *	which @e was mapped. Called once, by p2p_region_detach(). May sleep.
+ *	which @e was mapped. Called by p2p_region_detach(), and whenever a
+ *	change of the topology or of its policy takes a path away from an
+ *	importer; users then fault again and get what is possible now. So it
+ *	may run at any time while attached, and more than once, and the VMAs
+ *	need ->fault(). May sleep.
  * @copy_to: Optional. Copy from kernel memory into an MMIO extent.
  * @copy_from: Optional. Copy from an MMIO extent into kernel memory.
  *
@@ -134,9 +143,12 @@ struct p2p_exporter {
 	const struct p2p_exporter_ops *ops;
 	/* private: */
 	struct p2p_region *region;
-	spinlock_t lock;		/* dead, users */
+	spinlock_t lock;		/* dead, users, extents */
 	bool dead;
 	unsigned int users;		/* extents and waiters */
+	struct list_head extents;	/* mapped for a peer's DMA */
+	struct list_head node;		/* region->exporter_list */
+	unsigned int checked;		/* topology generation */
 	struct completion drained;
 	wait_queue_head_t wait;
 	atomic_t wakes;
@@ -155,6 +167,8 @@ struct p2p_exporter {
  * @phys: physical address of the first byte, page aligned
  * @len: length in bytes, page aligned
  * @flags: P2P_EXT_RAM, P2P_EXT_RDONLY
+ * @map_type: enum pci_p2pdma_map_type: how @importer reaches the memory, frozen
+ *	when it is mapped; PCI_P2PDMA_MAP_NONE for P2P_EXT_RAM
  * @priv: for the exporter
  *
  * Mapped for DMA (or for CPU copies) once and as a whole, invalidated as a
@@ -168,6 +182,7 @@ struct p2p_extent {
 	phys_addr_t phys;
 	size_t len;
 	unsigned int flags;
+	u8 map_type;
 	void *priv;
 	/* private: */
 	struct interval_tree_node node;	/* user addresses, pending or live */
@@ -175,11 +190,12 @@ struct p2p_extent {
 		struct list_head link;	/* req.extents, then set.cut */
 		struct llist_node put;
 	};
+	struct list_head sibling;	/* exporter->extents */
+	unsigned int generation;	/* of the topology it was mapped under */
 	void (*unmap)(struct p2p_extent *ext);
 	unsigned long seq;		/* notifier sequence it was made under */
 	dma_addr_t dma;
 	size_t iova_off;
-	u8 map_type;			/* enum pci_p2pdma_map_type, frozen */
 	bool mapped;
 	struct dma_iova_state iova;
 	void __iomem *kva;
@@ -219,7 +235,7 @@ struct p2p_fault {
 	struct rb_root_cached pending;
 	struct p2p_exporter *wait_on;
 	int wait_seen;
-	unsigned long wait_until;	/* jiffies, 0: did not wait yet */
+	unsigned long waited;		/* jiffies, in all */
 };
 
 /**
@@ -294,9 +310,22 @@ void p2p_fault_init(struct p2p_fault *fault, struct p2p_extents *set);
 void p2p_fault_commit(struct p2p_fault *fault, unsigned long seq);
 void p2p_fault_drop(struct p2p_fault *fault);
 
+/* DMA mappings: kernel/dma/peer.c */
+dma_addr_t dma_map_peer_resource(struct device *dev, struct p2p_extent *ext,
+				 enum dma_data_direction dir,
+				 unsigned long attrs);
+void dma_unmap_peer_resource(struct device *dev, struct p2p_extent *ext,
+			     enum dma_data_direction dir, unsigned long attrs);
+
 /* For the core only */
+bool p2p_region_gone(struct p2p_region *r, const void *data, size_t len);
 void p2p_exporter_init(struct p2p_exporter *e, struct p2p_region *r);
 void p2p_exporter_drain(struct p2p_exporter *e);
+bool p2p_exporter_get(struct p2p_exporter *e);
+void p2p_exporter_put(struct p2p_exporter *e);
+void p2p_exporter_recheck(struct p2p_exporter *e);
+bool p2p_extent_stale(struct p2p_extent *ext);
+dma_addr_t p2p_dma_direct(struct device *dev, phys_addr_t phys);
 int p2p_extent_dma_map(struct p2p_extent *ext, enum p2p_reason *reason);
 void p2p_extent_dma_unmap(struct p2p_extent *ext);
 

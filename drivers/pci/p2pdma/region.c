@@ -12,6 +12,9 @@
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+
+#include "topology.h"
 
 #define P2P_NOT_A_BAR	-1
 
@@ -35,7 +38,7 @@ static struct p2p_region *p2p_region_overlap(phys_addr_t start, size_t len)
 static struct p2p_region *p2p_region_add(struct device *owner,
 					 phys_addr_t start, size_t len, int bar)
 {
-	struct p2p_region *r;
+	struct p2p_region *r, *next;
 
 	if (!len || !PAGE_ALIGNED(start) || !PAGE_ALIGNED(len) ||
 	    start + (len - 1) < start)
@@ -50,8 +53,13 @@ static struct p2p_region *p2p_region_add(struct device *owner,
 	r->len = len;
 	r->owner = get_device(owner);
 	r->bar = bar;
+	INIT_LIST_HEAD(&r->exporter_list);
 	kref_init(&r->ref);
-	list_add(&r->node, &p2p_regions);
+	/* By address: p2p_region_nth() counts, new ones must not shuffle. */
+	list_for_each_entry(next, &p2p_regions, node)
+		if (next->start > start)
+			break;
+	list_add_tail(&r->node, &next->node);
 	return r;
 }
 
@@ -205,6 +213,7 @@ int p2p_region_attach(struct p2p_region *r, struct p2p_exporter *e)
 	kref_get(&r->ref);
 	r->exporters++;
 	p2p_exporter_init(e, r);
+	list_add(&e->node, &r->exporter_list);
 	mutex_unlock(&p2p_region_mutex);
 	return 0;
 }
@@ -227,7 +236,88 @@ void p2p_region_detach(struct p2p_region *r, struct p2p_exporter *e)
 	p2p_exporter_drain(e);
 	mutex_lock(&p2p_region_mutex);
 	r->exporters--;
+	list_del(&e->node);
 	mutex_unlock(&p2p_region_mutex);
 	p2p_region_put(r);
 }
 EXPORT_SYMBOL_GPL(p2p_region_detach);
+
+/**
+ * p2p_region_gone - was the device taken away, so that a copy got nothing?
+ * @r: the region, a reference is held
+ * @data: what was read from it, NULL if it was written to
+ * @len: bytes
+ *
+ * The kernel may not know yet. But then reads give ones, and the device does not
+ * answer a config read either.
+ *
+ * Context: any.
+ * Return: true if @data is void.
+ */
+bool p2p_region_gone(struct p2p_region *r, const void *data, size_t len)
+{
+	struct pci_dev *pdev;
+
+	if (!dev_is_pci(r->owner))
+		return false;
+	pdev = to_pci_dev(r->owner);
+	if (p2p_fn_gone(pdev))
+		return true;
+	return data && len && !memchr_inv(data, 0xff, len) &&
+	       !pci_device_is_present(pdev);
+}
+
+/* The @n-th region by address, to be put; NULL if there are not so many. */
+struct p2p_region *p2p_region_nth(loff_t n)
+{
+	struct p2p_region *r, *found = NULL;
+
+	mutex_lock(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node) {
+		if (n--)
+			continue;
+		kref_get(&r->ref);
+		found = r;
+		break;
+	}
+	mutex_unlock(&p2p_region_mutex);
+	return found;
+}
+
+/* A reference to an exporter that was not looked at since @generation began. */
+static struct p2p_exporter *p2p_region_unchecked(unsigned int generation)
+{
+	struct p2p_exporter *e = NULL;
+	struct p2p_region *r;
+
+	mutex_lock(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node) {
+		list_for_each_entry(e, &r->exporter_list, node) {
+			if (e->checked == generation)
+				continue;
+			e->checked = generation;
+			if (p2p_exporter_get(e))
+				goto out;
+		}
+	}
+	e = NULL;
+out:
+	mutex_unlock(&p2p_region_mutex);
+	return e;
+}
+
+/**
+ * p2p_regions_recheck - end the mappings that the topology forbids by now
+ *
+ * Context: may sleep; holds no lock while it calls an exporter.
+ */
+void p2p_regions_recheck(void)
+{
+	unsigned int generation = p2p_topology_generation();
+	struct p2p_exporter *e;
+
+	while ((e = p2p_region_unchecked(generation))) {
+		p2p_exporter_recheck(e);
+		p2p_exporter_put(e);
+	}
+}

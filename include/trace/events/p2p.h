@@ -12,6 +12,7 @@
 
 #define P2P_REASONS						\
 	EM(P2P_REASON_NOT_PFNMAP,	"not-pfnmap")		\
+	EM(P2P_REASON_NO_FAULT,		"no-fault")		\
 	EM(P2P_REASON_NOT_SHARED,	"not-shared")		\
 	EM(P2P_REASON_VMA_READ,		"vma-read")		\
 	EM(P2P_REASON_VMA_WRITE,	"vma-write")		\
@@ -26,7 +27,8 @@
 	EM(P2P_REASON_DMA_MAP,		"dma-map")		\
 	EM(P2P_REASON_CPU_MAP,		"cpu-map")		\
 	EM(P2P_REASON_NO_MEMORY,	"no-memory")		\
-	EMe(P2P_REASON_OPERATION,	"operation")
+	EM(P2P_REASON_OPERATION,	"operation")		\
+	EMe(P2P_REASON_GONE,		"gone")
 
 #undef EM
 #undef EMe
@@ -95,6 +97,27 @@ TRACE_EVENT(p2p_refuse,
 	TP_printk("importer=%s addr=%#lx reason=%s err=%d",
 		  __get_str(importer), __entry->addr,
 		  __print_symbolic(__entry->reason, P2P_REASONS), __entry->err)
+);
+
+/* The topology does not let the importer reach, or write to, the memory. */
+TRACE_EVENT(p2p_unreachable,
+	TP_PROTO(const struct p2p_extent *ext, const char *reason, int err),
+	TP_ARGS(ext, reason, err),
+	TP_STRUCT__entry(
+		__string(importer, dev_name(ext->importer))
+		__string(owner, dev_name(ext->exporter->region->owner))
+		__string(reason, reason)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__assign_str(importer);
+		__assign_str(owner);
+		__assign_str(reason);
+		__entry->err = err;
+	),
+	TP_printk("importer=%s owner=%s reason=%s err=%d",
+		  __get_str(importer), __get_str(owner), __get_str(reason),
+		  __entry->err)
 );
 
 /* The exporter asked to wait; the wait is over after @ms milliseconds. */
