@@ -4,7 +4,7 @@
  * peers use that memory through the user's addresses.
  *
  * What a driver that already has an mmap() must add is between the README
- * marks. Memory that moves or comes and goes takes more: see p2p_gpu.c.
+ * marks. Memory that moves or comes and goes takes more: see p2p_gpu_drv.c.
  *
  * It binds to no device by itself: write p2p_minimal to driver_override.
  */
