@@ -53,9 +53,15 @@ static void p2p_fake_vm_close(struct vm_area_struct *vma)
 	atomic_dec(&fake->vmas);
 }
 
+static vm_fault_t p2p_fake_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
 static const struct vm_operations_struct p2p_fake_vm_ops = {
 	.open = p2p_fake_vm_open,
 	.close = p2p_fake_vm_close,
+	.fault = p2p_fake_fault,
 	.p2p_map = p2p_fake_p2p_map,
 	.p2p_unmap = p2p_fake_p2p_unmap,
 };
@@ -63,11 +69,20 @@ static const struct vm_operations_struct p2p_fake_vm_ops = {
 const struct vm_operations_struct p2p_fake_no_map_ops = {
 	.open = p2p_fake_vm_open,
 	.close = p2p_fake_vm_close,
+	.fault = p2p_fake_fault,
+};
+
+const struct vm_operations_struct p2p_fake_no_fault_ops = {
+	.open = p2p_fake_vm_open,
+	.close = p2p_fake_vm_close,
+	.p2p_map = p2p_fake_p2p_map,
+	.p2p_unmap = p2p_fake_p2p_unmap,
 };
 
 const struct vm_operations_struct p2p_fake_no_unmap_ops = {
 	.open = p2p_fake_vm_open,
 	.close = p2p_fake_vm_close,
+	.fault = p2p_fake_fault,
 	.p2p_map = p2p_fake_p2p_map,
 };
 

@@ -58,6 +58,7 @@ struct p2p_fake {
 
 /* For @vm_ops: without the one or the other */
 extern const struct vm_operations_struct p2p_fake_no_map_ops;
+extern const struct vm_operations_struct p2p_fake_no_fault_ops;
 extern const struct vm_operations_struct p2p_fake_no_unmap_ops;
 
 struct p2p_fake *p2p_fake_create(struct kunit *test, size_t size);

@@ -45,6 +45,19 @@ static void refuse_not_pfnmap(struct kunit *test)
 	}
 }
 
+/* A zap would be for good. */
+static void refuse_no_fault(struct kunit *test)
+{
+	struct p2p_fake *fake = p2p_fake_create(test, SIZE);
+
+	fake->vm_ops = &p2p_fake_no_fault_ops;
+	p2p_fake_mmap(fake, ADDR, SIZE, 0, PROT_READ);
+	kunit_warning_suppress(test) {
+		refuse_vma(test, fake, P2P_READ, -EFAULT, P2P_REASON_NO_FAULT);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+}
+
 static void refuse_cow(struct kunit *test)
 {
 	struct p2p_fake *fake = p2p_fake_create(test, SIZE);
@@ -304,6 +317,7 @@ static void refuse_operation(struct kunit *test)
 
 static struct kunit_case p2p_refuse_cases[] = {
 	KUNIT_CASE(refuse_not_pfnmap),
+	KUNIT_CASE(refuse_no_fault),
 	KUNIT_CASE(refuse_cow),
 	KUNIT_CASE(refuse_private),
 	KUNIT_CASE(refuse_prot_none),

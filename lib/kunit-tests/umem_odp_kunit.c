@@ -36,6 +36,7 @@
 static struct odp_walker {
 	struct ib_umem_odp *odp;
 	unsigned long addr;
+	bool snapshot;
 	struct task_struct *task;
 	struct completion done;
 	int ret;
@@ -129,7 +130,7 @@ static const struct mmu_interval_notifier_ops odp_test_ops = {
 static int odp_walker_fn(void *unused)
 {
 	walker.ret = ib_umem_odp_map_dma_and_lock(walker.odp, walker.addr,
-						  PAGE_SIZE, 0, true);
+						  PAGE_SIZE, 0, !walker.snapshot);
 	if (walker.ret >= 0)
 		mutex_unlock(&walker.odp->umem_mutex);
 	complete_all(&walker.done);
@@ -153,7 +154,7 @@ static void odp_walker_remove(void *unused)
  * interrupts off.
  */
 static void odp_walker_start(struct kunit *test, struct ib_umem_odp *odp,
-			     unsigned long addr)
+			     unsigned long addr, bool snapshot)
 {
 	unsigned int cpu = raw_smp_processor_id();
 	struct task_struct *task;
@@ -166,6 +167,7 @@ static void odp_walker_start(struct kunit *test, struct ib_umem_odp *odp,
 	memset(&walker, 0, sizeof(walker));
 	walker.odp = odp;
 	walker.addr = addr;
+	walker.snapshot = snapshot;
 	init_completion(&walker.done);
 
 	/* A probe that was registered once keeps its address. */
@@ -355,7 +357,7 @@ static void umem_odp_lost_race(struct kunit *test)
 	file = odp_test_map(test, ODP_TEST_LEN, ODP_TEST_LEN, &addr);
 	odp = odp_test_get(test, NULL, addr, ODP_TEST_LEN);
 
-	odp_walker_start(test, odp, addr);
+	odp_walker_start(test, odp, addr, false);
 	WRITE_ONCE(walker.armed, true);
 	odp_test_truncate(file);
 	odp_walker_finish(test);
@@ -372,6 +374,33 @@ static void umem_odp_lost_race(struct kunit *test)
 	kunit_release_action(test, odp_test_release, odp);
 }
 
+static struct device *odp_test_device(struct kunit *test)
+{
+	struct device *dev = kunit_device_register(test, "umem_odp_kunit");
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
+	KUNIT_ASSERT_EQ(test, 0, dma_coerce_mask_and_coherent(dev,
+							      DMA_BIT_MASK(64)));
+	return dev;
+}
+
+/* What was mapped for DMA before the walker came is unmapped once. */
+static void odp_expect_unmapped(struct kunit *test, struct ib_umem_odp *odp,
+				unsigned long addr)
+{
+	unsigned long *pfns = odp->map.pfn_list;
+
+	KUNIT_EXPECT_EQ(test, 1, walker.ret);
+	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_DMA_MAPPED,
+			pfns[0] & (HMM_PFN_VALID | HMM_PFN_DMA_MAPPED));
+
+	mutex_lock(&odp->umem_mutex);
+	ib_umem_odp_unmap_dma_pages(odp, addr, addr + ODP_TEST_LEN);
+	mutex_unlock(&odp->umem_mutex);
+	KUNIT_EXPECT_EQ(test, 0, odp->npages);
+	KUNIT_EXPECT_EQ(test, 0, pfns[0] & HMM_PFN_FLAGS);
+}
+
 /*
  * The page is mapped for DMA by somebody else while the walk is under way: the
  * entry has to keep that when the walk's result comes, or nobody unmaps it.
@@ -379,20 +408,15 @@ static void umem_odp_lost_race(struct kunit *test)
 static void umem_odp_keep_dma_mapped(struct kunit *test)
 {
 	struct pci_p2pdma_map_state p2pdma_state = {};
+	struct device *dev = odp_test_device(test);
 	struct ib_umem_odp *odp;
-	unsigned long addr, *pfns;
-	struct device *dev;
+	unsigned long addr;
 	dma_addr_t dma;
 
-	dev = kunit_device_register(test, "umem_odp_kunit");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(dev));
-	KUNIT_ASSERT_EQ(test, 0, dma_coerce_mask_and_coherent(dev,
-							      DMA_BIT_MASK(64)));
 	odp_test_map(test, ODP_TEST_LEN, ODP_TEST_LEN, &addr);
 	odp = odp_test_get(test, dev, addr, ODP_TEST_LEN);
-	pfns = odp->map.pfn_list;
 
-	odp_walker_start(test, odp, addr);
+	odp_walker_start(test, odp, addr, false);
 
 	KUNIT_ASSERT_EQ(test, 1,
 			ib_umem_odp_map_dma_and_lock(odp, addr, PAGE_SIZE, 0,
@@ -404,19 +428,60 @@ static void umem_odp_keep_dma_mapped(struct kunit *test)
 
 	odp_walker_go();
 	odp_walker_finish(test);
-	KUNIT_EXPECT_EQ(test, 1, walker.ret);
-	KUNIT_EXPECT_EQ(test, HMM_PFN_VALID | HMM_PFN_DMA_MAPPED,
-			pfns[0] & (HMM_PFN_VALID | HMM_PFN_DMA_MAPPED));
-
 	kunit_release_action(test, odp_walker_remove, NULL);
+	odp_expect_unmapped(test, odp, addr);
+	kunit_release_action(test, odp_test_release, odp);
+}
 
-	/* and it is unmapped once */
+/* The walker has seen its page and waits for umem_mutex. */
+static void odp_walker_wait_blocked(struct kunit *test)
+{
+	int i;
+
+	for (i = 0; i < 5000; i++) {
+		if (READ_ONCE(walker.task->__state) & TASK_UNINTERRUPTIBLE)
+			return;
+		usleep_range(1000, 2000);
+	}
+	KUNIT_FAIL(test, "the walker does not block");
+}
+
+/*
+ * A snapshot finds a hole, and before it can say so a fault is faster: what
+ * that one has published and mapped for DMA stays.
+ */
+static void umem_odp_late_snapshot(struct kunit *test)
+{
+	struct pci_p2pdma_map_state p2pdma_state = {};
+	struct device *dev = odp_test_device(test);
+	struct ib_umem_odp *odp;
+	unsigned long addr, pfn;
+	struct page *page;
+	struct file *file;
+	dma_addr_t dma;
+
+	file = odp_test_map(test, ODP_TEST_LEN, ODP_TEST_LEN, &addr);
+	odp = odp_test_get(test, dev, addr, ODP_TEST_LEN);
+	KUNIT_ASSERT_EQ(test, 1,
+			get_user_pages_fast(addr, 1, FOLL_WRITE, &page));
+	pfn = page_to_pfn(page);
+	put_page(page);		/* the file keeps it */
+	unmap_mapping_range(file->f_mapping, 0, 0, 1);
+
+	odp_walker_start(test, odp, addr, true);
 	mutex_lock(&odp->umem_mutex);
-	ib_umem_odp_unmap_dma_pages(odp, addr, addr + ODP_TEST_LEN);
+	odp_walker_go();
+	odp_walker_wait_blocked(test);
+	odp->map.pfn_list[0] = pfn | HMM_PFN_VALID | HMM_PFN_WRITE;
+	dma = hmm_dma_map_pfn(dev, &odp->map, 0, &p2pdma_state);
+	odp->npages++;
 	mutex_unlock(&odp->umem_mutex);
-	KUNIT_EXPECT_EQ(test, 0, odp->npages);
-	KUNIT_EXPECT_EQ(test, 0, pfns[0] & HMM_PFN_FLAGS);
+	KUNIT_EXPECT_FALSE(test, dma_mapping_error(dev, dma));
 
+	odp_walker_finish(test);
+	KUNIT_EXPECT_TRUE(test, odp->map.pfn_list[0] & HMM_PFN_WRITE);
+	kunit_release_action(test, odp_walker_remove, NULL);
+	odp_expect_unmapped(test, odp, addr);
 	kunit_release_action(test, odp_test_release, odp);
 }
 
@@ -426,6 +491,7 @@ static struct kunit_case umem_odp_cases[] = {
 	KUNIT_CASE(umem_odp_wrong_order),
 	KUNIT_CASE(umem_odp_lost_race),
 	KUNIT_CASE(umem_odp_keep_dma_mapped),
+	KUNIT_CASE(umem_odp_late_snapshot),
 	{}
 };
 
