@@ -8,6 +8,7 @@
 
 #include "kselftest_harness.h"
 #include "gpu_mr.h"
+#include "sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,62 +24,13 @@
 #include "../../../../include/uapi/linux/iommufd.h"
 #include "../../../../include/uapi/linux/vfio.h"
 
-#define PCI		"/sys/bus/pci/"
-
 FIXTURE(iommufd)
 {
 	struct gpu_mr m;
-	char bdf[32];
+	char bdf[PCI_NAME];
 	int device, iommufd;
 	uint32_t ioas;
 };
-
-static int sysfs_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static unsigned int pci_id(const char *bdf, const char *file)
-{
-	unsigned int id = 0;
-	char path[128];
-	FILE *f;
-
-	snprintf(path, sizeof(path), PCI "devices/%s/%s", bdf, file);
-	f = fopen(path, "r");
-	if (f && fscanf(f, "%x", &id) != 1)
-		id = 0;
-	if (f)
-		fclose(f);
-	return id;
-}
-
-static int find_edu(char *bdf, size_t len)
-{
-	int err = -ENOENT;
-	glob_t g;
-
-	if (glob(PCI "devices/*", 0, NULL, &g))
-		return -ENOENT;
-	for (size_t i = 0; i < g.gl_pathc && err; i++) {
-		const char *name = strrchr(g.gl_pathv[i], '/') + 1;
-
-		if (pci_id(name, "vendor") == 0x1234 &&
-		    pci_id(name, "device") == 0x11e8 && strlen(name) < len) {
-			strcpy(bdf, name);
-			err = 0;
-		}
-	}
-	globfree(&g);
-	return err;
-}
 
 /* The character device of a PCI device that vfio-pci is bound to. */
 static int open_vfio(const char *bdf)
@@ -86,7 +38,7 @@ static int open_vfio(const char *bdf)
 	char path[128];
 	glob_t g;
 
-	snprintf(path, sizeof(path), PCI "devices/%s/vfio-dev/vfio*", bdf);
+	snprintf(path, sizeof(path), PCI_DEVICES "%s/vfio-dev/vfio*", bdf);
 	if (glob(path, 0, NULL, &g))
 		return -1;
 	snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
@@ -100,16 +52,16 @@ FIXTURE_SETUP(iommufd)
 	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
 	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	char path[128];
 
 	self->m.ram = 4 * GPU_PAGE;
 	self->m.gpu = 8 * GPU_PAGE;
 	ASSERT_EQ(0, gpu_mr_open(&self->m));
 
-	ASSERT_EQ(0, find_edu(self->bdf, sizeof(self->bdf)));
-	snprintf(path, sizeof(path), PCI "devices/%s/driver_override", self->bdf);
-	ASSERT_EQ(0, sysfs_write(path, "vfio-pci"));
-	ASSERT_EQ(0, sysfs_write(PCI "drivers/vfio-pci/bind", self->bdf));
+	ASSERT_EQ(0, pci_find_edu(self->bdf));
+	/* p2p_edu has it, if that is loaded. */
+	pci_write(self->bdf, "driver/unbind", self->bdf);
+	ASSERT_EQ(0, pci_write(self->bdf, "driver_override", "vfio-pci"));
+	ASSERT_EQ(0, sysfs_write("/sys/bus/pci/drivers_probe", self->bdf));
 	self->device = open_vfio(self->bdf);
 	ASSERT_LE(0, self->device);
 
@@ -125,13 +77,11 @@ FIXTURE_SETUP(iommufd)
 
 FIXTURE_TEARDOWN(iommufd)
 {
-	char path[128];
-
 	close(self->device);
 	close(self->iommufd);
-	sysfs_write(PCI "drivers/vfio-pci/unbind", self->bdf);
-	snprintf(path, sizeof(path), PCI "devices/%s/driver_override", self->bdf);
-	sysfs_write(path, "\n");
+	pci_write(self->bdf, "driver/unbind", self->bdf);
+	pci_write(self->bdf, "driver_override", "\n");
+	sysfs_write("/sys/bus/pci/drivers_probe", self->bdf);
 	gpu_mr_close(&self->m);
 }
 

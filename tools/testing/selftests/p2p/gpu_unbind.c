@@ -8,6 +8,7 @@
 
 #include "kselftest_harness.h"
 #include "gpu_mr.h"
+#include "sysfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,20 +23,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define DRIVERS	"/sys/bus/pci/drivers/"
-
-static int sysfs_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
 
 static int load(const char *name)
 {
@@ -61,7 +48,7 @@ static int unload(const char *name)
 FIXTURE(unbind)
 {
 	struct gpu_mr m;
-	char bdf[32];
+	char bdf[PCI_NAME];
 };
 
 /* One step of sysfs: the driver's file, and the device's name in it. */
@@ -69,17 +56,8 @@ static int drv(const char *bdf, const char *driver, const char *file)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), DRIVERS "%s/%s", driver, file);
+	snprintf(path, sizeof(path), PCI_DRIVERS "%s/%s", driver, file);
 	return sysfs_write(path, bdf);
-}
-
-static int override(const char *bdf, const char *driver)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
-		 bdf);
-	return sysfs_write(path, driver);
 }
 
 FIXTURE_SETUP(unbind)
@@ -87,7 +65,7 @@ FIXTURE_SETUP(unbind)
 	glob_t g;
 
 	srandom(9);
-	ASSERT_EQ(0, glob(DRIVERS "p2p_gpu/*:*", 0, NULL, &g));
+	ASSERT_EQ(0, glob(PCI_DRIVERS "p2p_gpu/*:*", 0, NULL, &g));
 	snprintf(self->bdf, sizeof(self->bdf), "%s",
 		 strrchr(g.gl_pathv[0], '/') + 1);
 	globfree(&g);
@@ -108,7 +86,7 @@ FIXTURE_TEARDOWN(unbind)
 		return;
 	}
 	drv(self->bdf, "p2p_minimal", "unbind");
-	override(self->bdf, "\n");
+	pci_write(self->bdf, "driver_override", "\n");
 	unload("p2p_minimal");
 	if (load("p2p_gpu") == -EEXIST)
 		drv(self->bdf, "p2p_gpu", "bind");
@@ -313,7 +291,7 @@ TEST_F_TIMEOUT(unbind, minimal_exporter, 120)
 	gpu_mr_close(m);
 	ASSERT_EQ(0, load("p2p_minimal"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_gpu", "unbind"));
-	ASSERT_EQ(0, override(self->bdf, "p2p_minimal"));
+	ASSERT_EQ(0, pci_write(self->bdf, "driver_override", "p2p_minimal"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_minimal", "bind"));
 	fd = open("/dev/p2p_minimal", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
@@ -366,7 +344,7 @@ TEST_F_TIMEOUT(unbind, minimal_exporter, 120)
 	munmap(vram, len);
 	close(fd);
 	gpu_mr_close(m);
-	ASSERT_EQ(0, override(self->bdf, "\n"));
+	ASSERT_EQ(0, pci_write(self->bdf, "driver_override", "\n"));
 	ASSERT_EQ(0, unload("p2p_minimal"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_gpu", "bind"));
 	EXPECT_EQ(0, fresh_works());

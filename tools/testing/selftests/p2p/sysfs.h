@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* PCI devices by their files in sysfs. */
+#ifndef P2P_SYSFS_H
+#define P2P_SYSFS_H
+
+#include <stddef.h>
+
+#define PCI_DRIVERS	"/sys/bus/pci/drivers/"
+#define PCI_DEVICES	"/sys/bus/pci/devices/"
+#define PCI_NAME	32
+
+/* Write @text to a file: 0 or -errno. */
+int sysfs_write(const char *path, const char *text);
+/* The name of the first GPU or DMA engine, of PCI_NAME bytes: 0 or -errno. */
+int pci_find_gpu(char *name);
+int pci_find_edu(char *name);
+/* Write @text to a file of a device: 0 or -errno. */
+int pci_write(const char *name, const char *file, const char *text);
+
+#endif
