@@ -27,9 +27,9 @@ kunit: deps ## Run the KUnit suites; KUNIT=glob selects
 selftest: deps ## Run the TAP selftests; SELFTEST="name..." selects
 	@scripts/build debug
 	@scripts/selftest $(SELFTEST)
-torture: deps ## Everything at once, at random; MINUTES=10, SEED=n
-	@scripts/build debug
-	@scripts/torture $(or $(MINUTES),10) $(SEED)
+torture: deps ## Everything at once, at random; MINUTES=10, SEED=n, KCSAN=1: for races
+	@scripts/build $(if $(KCSAN),kcsan,debug)
+	@BUILD=$(if $(KCSAN),kcsan,debug) scripts/torture $(or $(MINUTES),10) $(SEED)
 mutants: deps ## Break the code on purpose: does a test notice? MUTANTS="name..." selects
 	@scripts/mutants $(MUTANTS)
 model: deps ## Check the protocol model with spin; MODEL="name..." selects
@@ -44,4 +44,4 @@ clean: ## Remove build/ (downloads and compiler cache stay)
 distclean: clean ## Remove build/, downloads and compiler cache
 	@scripts/clean cache
 
-.PHONY: help deps fetch assemble build demo test kunit selftest torture mutants lint shell clean distclean
+.PHONY: help deps fetch assemble build demo test kunit selftest torture mutants model lint shell clean distclean
