@@ -272,6 +272,7 @@ int main(int argc, char **argv)
 		       t->again ? "behind an IOMMU" : "no IOMMU");
 	ksft_set_plan(6);
 
+	p2p_trace_begin();
 	t->start = t_now();
 	run(seconds);
 	if (t->failed)

@@ -72,8 +72,16 @@ enum t_cause {
 	WHY_GPU_GONE,
 	WHY_EDU_GONE,
 	WHY_POLICY,
+	WHY_BUSY,		/* see T_BUSY_MS */
 	NR_WHY
 };
+
+/*
+ * A fault that loses against invalidations for as long as this ends with -EBUSY,
+ * on RAM as on stock Linux (HMM_RANGE_DEFAULT_TIMEOUT). Only a machine with too
+ * much else to do gets there.
+ */
+#define T_BUSY_MS	1000
 
 #define T_LAST	6		/* events of each kind that a report shows */
 
@@ -174,6 +182,7 @@ struct t_worker {
 
 /* What a worker saw before or after an operation. */
 struct t_snap {
+	uint64_t ms;
 	unsigned int map_begin, map_end, move_begin, move_end, where;
 	unsigned int begin[NR_EV], down[NR_EV], end[NR_EV];
 	bool denied;
@@ -184,6 +193,7 @@ struct t_verdict {
 	bool may_fail, must_fail;
 	bool lax;		/* the mapping changed: where data went is open */
 	unsigned int why;	/* BIT(enum t_cause): what explains a failure */
+	uint64_t took;		/* ms */
 };
 
 /* torture_oracle.c: who may fail, and which byte may be where */

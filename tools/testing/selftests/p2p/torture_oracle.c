@@ -71,6 +71,7 @@ void t_describe(char *text, size_t size, const unsigned char *p, size_t len,
 
 void t_snap(struct t_worker *w, struct t_snap *s)
 {
+	s->ms = t_now();
 	/* The ends first: whatever begins from here on shows later. */
 	s->map_end = w->map_end;
 	s->move_end = w->move_end;
@@ -149,6 +150,11 @@ void t_expect(struct t_worker *w, const struct t_snap *before,
 	bool changed = before->map_begin != before->map_end ||
 		       after->map_begin != before->map_begin;
 
+	v->took = after->ms - before->ms;
+	if (v->took >= T_BUSY_MS) {
+		v->why |= BIT(WHY_BUSY);
+		v->may_fail = true;
+	}
 	for (size_t p = off / T_PAGE; p <= (off + len - 1) / T_PAGE; p++) {
 		if (p < T_RAM_PAGES || p >= T_RAM_PAGES + gpu)
 			continue;
@@ -198,6 +204,8 @@ static bool explains(enum t_cause why, enum t_op op, int status)
 		case WHY_GPU_GONE:
 		case WHY_EDU_GONE:
 			return status == -ENODEV;
+		case WHY_BUSY:
+			return status == -EBUSY;
 		default:
 			return false;
 		}
@@ -234,8 +242,9 @@ int t_outcome(struct t_worker *w, enum t_op op, const struct t_verdict *v,
 				atomic_fetch_add(&t->errors[op][why], 1);
 				return 0;
 			}
-	return t_fail("worker %d: %s of %zu bytes at %#zx: %d, unexplained (causes %#x)",
-		      w->id, t_op_names[op], len, off, status, v->why);
+	return t_fail("worker %d: %s of %zu bytes at %#zx: %d after %llu ms, unexplained (causes %#x)",
+		      w->id, t_op_names[op], len, off, status,
+		      (unsigned long long)v->took, v->why);
 }
 
 /* In which memory is this byte of the buffer? */

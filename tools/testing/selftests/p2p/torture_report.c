@@ -38,7 +38,7 @@ static const char * const why_names[NR_WHY] = {
 	[WHY_HOLE] = "hole", [WHY_READONLY] = "read-only",
 	[WHY_REMAPPED] = "remapped", [WHY_FREED] = "freed",
 	[WHY_GPU_GONE] = "GPU gone", [WHY_EDU_GONE] = "engine gone",
-	[WHY_POLICY] = "policy",
+	[WHY_POLICY] = "policy", [WHY_BUSY] = "over a second",
 };
 
 uint64_t t_now(void)
@@ -108,6 +108,22 @@ bool t_hangs(void)
 	return false;
 }
 
+/* Why the kernel said no, in its own words: one of the last lines is the one. */
+static void print_refusals(void)
+{
+	FILE *f = fopen("/sys/kernel/tracing/trace", "r");
+	static char line[T_LAST][256];
+	unsigned int n = 0;
+
+	while (f && fgets(line[n % T_LAST], sizeof(line[0]), f))
+		n += !!strstr(line[n % T_LAST], ": p2p_refuse: ");
+	if (f)
+		fclose(f);
+	printf("# last refusals, s since the boot:\n");
+	for (unsigned int i = n > T_LAST - 1 ? n - (T_LAST - 1) : 0; i < n; i++)
+		printf("# %s", line[i % T_LAST]);
+}
+
 void t_print_failure(void)
 {
 	printf("# FAILED after %.1f s, seed %llu\n# %s\n",
@@ -125,6 +141,7 @@ void t_print_failure(void)
 			       l->text);
 		}
 	}
+	print_refusals();
 }
 
 void t_print_table(void)
