@@ -19,6 +19,8 @@
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/p2p.h>
+EXPORT_TRACEPOINT_SYMBOL_GPL(p2p_refuse);
+EXPORT_TRACEPOINT_SYMBOL_GPL(p2p_on_demand);
 
 #include "p2p_vma.h"
 

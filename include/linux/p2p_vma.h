@@ -61,6 +61,7 @@ struct pci_dev;
  * @P2P_REASON_NO_MEMORY: an allocation failed
  * @P2P_REASON_OPERATION: the importer cannot do this operation on peer memory
  * @P2P_REASON_GONE: the device that has the memory was taken away
+ * @P2P_REASON_PIN: the importer can only use memory that it has pinned
  */
 enum p2p_reason {
 	P2P_REASON_NONE,
@@ -82,6 +83,7 @@ enum p2p_reason {
 	P2P_REASON_NO_MEMORY,
 	P2P_REASON_OPERATION,
 	P2P_REASON_GONE,
+	P2P_REASON_PIN,
 };
 
 /**

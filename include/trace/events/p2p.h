@@ -28,7 +28,8 @@
 	EM(P2P_REASON_CPU_MAP,		"cpu-map")		\
 	EM(P2P_REASON_NO_MEMORY,	"no-memory")		\
 	EM(P2P_REASON_OPERATION,	"operation")		\
-	EMe(P2P_REASON_GONE,		"gone")
+	EM(P2P_REASON_GONE,		"gone")			\
+	EMe(P2P_REASON_PIN,		"pin")
 
 #undef EM
 #undef EMe
@@ -135,6 +136,28 @@ TRACE_EVENT(p2p_wait,
 		__entry->err = err;
 	),
 	TP_printk("importer=%s ms=%u err=%d", __get_str(importer), __entry->ms,
+		  __entry->err)
+);
+
+/* A range that was to be pinned has peer memory and was registered on demand. */
+TRACE_EVENT(p2p_on_demand,
+	TP_PROTO(const struct device *importer, unsigned long addr,
+		 u64 len, int err),
+	TP_ARGS(importer, addr, len, err),
+	TP_STRUCT__entry(
+		__string(importer, dev_name(importer))
+		__field(unsigned long, addr)
+		__field(u64, len)
+		__field(int, err)
+	),
+	TP_fast_assign(
+		__assign_str(importer);
+		__entry->addr = addr;
+		__entry->len = len;
+		__entry->err = err;
+	),
+	TP_printk("importer=%s addr=%#lx len=%#llx err=%d",
+		  __get_str(importer), __entry->addr, __entry->len,
 		  __entry->err)
 );
 

@@ -141,6 +141,19 @@ static int op_mr(FIXTURE_DATA(nth) * const self)
 	return err > 0 ? -err : err;
 }
 
+/* The driver cannot pin it, registers it on demand, and it is faulted in. */
+static int op_plain_mr(FIXTURE_DATA(nth) * const self)
+{
+	struct gpu_mr *m = &self->mr;
+
+	m->mr = ibv_reg_mr(m->r.pd, m->buf, m->len, P2P_RDMA_ALL);
+	if (!m->mr)
+		return -errno;
+	self->cleanup |= ibv_dereg_mr(m->mr);
+	m->mr = NULL;
+	return 0;
+}
+
 static int rebind(FIXTURE_DATA(nth) * const self, const char *driver, const char *bdf)
 {
 	char path[64];
@@ -221,6 +234,12 @@ TEST_F_TIMEOUT(nth, object, 100)
 TEST_F_TIMEOUT(nth, memory_region, 200)
 {
 	fail_each(_metadata, self, op_mr, 5);
+	EXPECT_EQ(0, gpu_wait_extents(&self->mr.o, 0));
+}
+
+TEST_F_TIMEOUT(nth, plain_memory_region, 200)
+{
+	fail_each(_metadata, self, op_plain_mr, 5);
 	EXPECT_EQ(0, gpu_wait_extents(&self->mr.o, 0));
 }
 

@@ -75,6 +75,7 @@ TEST_F(off, plain_mr)
 	gpu_mr_dereg(m);
 	m->access = P2P_RDMA_ALL;
 	EXPECT_EQ(-EFAULT, gpu_mr_reg(m));
+	EXPECT_EQ(0, p2p_trace_count("p2p_on_demand", NULL));
 }
 
 TEST_HARNESS_MAIN

@@ -186,25 +186,6 @@ TEST_F_TIMEOUT(refuse, hole_in_range, 120)
 	EXPECT_WORKS(m, hole + GPU_PAGE, end - hole - GPU_PAGE);
 }
 
-/* Without on-demand paging memory is pinned, and GPU memory cannot be. */
-TEST_F_TIMEOUT(refuse, plain_mr, 120)
-{
-	struct gpu_mr *m = &self->m;
-
-	m->access = P2P_RDMA_ALL;
-	m->no_reg = true;
-	ASSERT_EQ(0, gpu_mr_open(m));
-	EXPECT_EQ(-EFAULT, gpu_mr_reg(m));
-	m->ram = 0;
-	m->buf += 2 * GPU_PAGE;
-	m->iova = (uintptr_t)m->buf;
-	m->len = m->gpu;
-	EXPECT_EQ(-EFAULT, gpu_mr_reg(m));
-	m->o.ptr[5] = 5;
-	EXPECT_EQ(-EFAULT, gpu_mr_reg(m));
-	EXPECT_EQ(0, p2p_trace_count("p2p_map", NULL));
-}
-
 /* What needs a kernel mapping of RAM: fails on GPU memory, works beside it. */
 TEST_F_TIMEOUT(refuse, atomics, 120)
 {
