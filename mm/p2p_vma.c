@@ -5,6 +5,7 @@
  */
 #define pr_fmt(fmt) "p2p_vma: " fmt
 #include <linux/export.h>
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/ioport.h>
 #include <linux/jump_label.h>
@@ -204,6 +205,37 @@ int p2p_map_linear(struct vm_area_struct *vma, struct p2p_map_req *req,
 			   req->window_end - req->window_start, 0, NULL);
 }
 EXPORT_SYMBOL_GPL(p2p_map_linear);
+
+/**
+ * p2p_zap_mapping - unmap_mapping_range() of what peers may ask for
+ * @mapping: the address_space
+ * @start: first byte, page aligned
+ * @len: bytes, whole pages
+ *
+ * For a zap() where others map the same memory through the same address_space
+ * without ->p2p_map(), and maybe without ->fault(): theirs stays.
+ *
+ * Context: may sleep.
+ */
+void p2p_zap_mapping(struct address_space *mapping, u64 start, u64 len)
+{
+	pgoff_t first = start >> PAGE_SHIFT;
+	pgoff_t last = (start + len - 1) >> PAGE_SHIFT;
+	struct vm_area_struct *vma;
+
+	i_mmap_lock_read(mapping);
+	mapping_rmap_tree_foreach(vma, mapping, first, last) {
+		pgoff_t from = max(first, vma_start_pgoff(vma));
+		pgoff_t to = min(last, vma_last_pgoff(vma));
+		unsigned long skip = from - vma_start_pgoff(vma);
+
+		if (vma_has_p2p(vma))
+			zap_vma_range(vma, vma->vm_start + (skip << PAGE_SHIFT),
+				      (to - from + 1) << PAGE_SHIFT);
+	}
+	i_mmap_unlock_read(mapping);
+}
+EXPORT_SYMBOL_GPL(p2p_zap_mapping);
 
 /**
  * p2p_mm_has_p2p - does a range contain a mapping that peers may ask for?

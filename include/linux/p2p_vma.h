@@ -291,6 +291,7 @@ int p2p_req_wait(struct p2p_map_req *req, struct p2p_exporter *e);
 void p2p_wake(struct p2p_exporter *e);
 int p2p_map_linear(struct vm_area_struct *vma, struct p2p_map_req *req,
 		   struct p2p_exporter *e, phys_addr_t base);
+void p2p_zap_mapping(struct address_space *mapping, u64 start, u64 len);
 
 /* Importers: mm/p2p_extent.c */
 void p2p_extents_init(struct p2p_extents *set, struct device *importer,

@@ -139,6 +139,20 @@ static const struct bin_attribute *const p2p_bin_attrs[] = {
 	NULL,
 };
 
+static struct attribute *p2p_attrs[] = {
+	&dev_attr_p2p_mmap.attr,
+	NULL,
+};
+
+/* Beside the files that it is about. */
+static umode_t p2p_mmap_visible(struct kobject *kobj, struct attribute *attr,
+				int n)
+{
+	struct pci_dev *pdev = to_pci_dev(kobj_to_dev(kobj));
+
+	return pci_is_bridge(pdev) || pdev->non_mappable_bars ? 0 : attr->mode;
+}
+
 /* Bridges and ports do no DMA of their own that could be granted. */
 static umode_t p2p_attr_visible(struct kobject *kobj,
 				const struct bin_attribute *attr, int n)
@@ -148,6 +162,8 @@ static umode_t p2p_attr_visible(struct kobject *kobj,
 }
 
 const struct attribute_group pci_p2p_attr_group = {
+	.attrs = p2p_attrs,
+	.is_visible = p2p_mmap_visible,
 	.bin_attrs = p2p_bin_attrs,
 	.is_bin_visible = p2p_attr_visible,
 };

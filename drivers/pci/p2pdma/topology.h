@@ -111,8 +111,10 @@ void p2p_importer_state(struct device *importer, struct pci_dev *pdev,
 extern atomic_long_t p2p_walks;
 extern struct ratelimit_state p2p_log_limit;
 
-/* region.c, sysfs.c */
+/* region.c, sysfs.c, resource.c */
 #ifdef CONFIG_P2P_VMA
+extern struct device_attribute dev_attr_p2p_mmap;
+int pci_p2p_resource_set(struct pci_dev *pdev, bool on);
 int __p2p_topology_query(struct p2p_region *r, struct device *importer,
 			 bool verbose, struct p2p_verdict *v);
 void p2p_regions_recheck(void);
