@@ -35,7 +35,7 @@
 
 struct pci_p2p_resource {
 	struct pci_dev *pdev;
-	struct mutex lock;
+	struct mutex lock;		/* attach, detach, zap */
 	bool enabled;			/* lock */
 	struct rw_semaphore state;
 	struct list_head bars;		/* written with lock and state; only grows */
@@ -53,6 +53,13 @@ struct p2p_bar {
 	resource_size_t start;
 	resource_size_t len;
 };
+
+/* Whoever offers the device first makes it; NULL before. */
+static struct pci_p2p_resource *p2p_resource(struct pci_dev *pdev)
+{
+	/* Pairs with cmpxchg() in p2p_resource_get(). */
+	return smp_load_acquire(&pdev->p2p_resource);
+}
 
 /* The BAR may have moved, and even have come back. */
 static bool p2p_bar_here(const struct p2p_bar *bar)
@@ -236,7 +243,7 @@ static struct p2p_bar *p2p_bar_find(struct pci_p2p_resource *res, int nr)
 void pci_p2p_resource_mmap(struct pci_dev *pdev, int nr,
 			   struct vm_area_struct *vma)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 	struct p2p_bar *bar;
 
 	/* Offered or not: kernfs wants the same for each mapping of a file. */
@@ -368,7 +375,7 @@ static void p2p_resource_follow(struct pci_p2p_resource *res)
  */
 void pci_p2p_resource_zap(struct pci_dev *pdev)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 	struct p2p_bar *bar;
 
 	if (!res)
@@ -390,7 +397,7 @@ void pci_p2p_resource_zap(struct pci_dev *pdev)
  */
 void pci_p2p_resource_pause(struct pci_dev *pdev)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 
 	if (!res)
 		return;
@@ -408,7 +415,7 @@ void pci_p2p_resource_pause(struct pci_dev *pdev)
  */
 void pci_p2p_resource_resume(struct pci_dev *pdev)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 	struct p2p_bar *bar;
 
 	if (!res)
@@ -432,7 +439,7 @@ void pci_p2p_resource_resume(struct pci_dev *pdev)
  */
 void pci_p2p_resource_remove(struct pci_dev *pdev)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 
 	if (!res)
 		return;
@@ -440,7 +447,7 @@ void pci_p2p_resource_remove(struct pci_dev *pdev)
 	p2p_resource_detach(res);
 	if (res->enabled)
 		pm_runtime_put_noidle(&pdev->dev);
-	res->enabled = false;
+	WRITE_ONCE(res->enabled, false);
 }
 
 /**
@@ -464,7 +471,7 @@ void pci_p2p_resource_free(struct pci_dev *pdev)
 
 static struct pci_p2p_resource *p2p_resource_get(struct pci_dev *pdev)
 {
-	struct pci_p2p_resource *res = smp_load_acquire(&pdev->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(pdev);
 	struct pci_p2p_resource *other;
 
 	if (res)
@@ -496,7 +503,7 @@ static int p2p_resource_enable(struct pci_p2p_resource *res)
 		return ret ?: -ENXIO;
 	}
 	pm_runtime_get_noresume(&res->pdev->dev);
-	res->enabled = true;
+	WRITE_ONCE(res->enabled, true);
 	return 0;
 }
 
@@ -507,7 +514,7 @@ static void p2p_resource_disable(struct pci_p2p_resource *res)
 		return;
 	p2p_resource_detach(res);
 	pm_runtime_put(&res->pdev->dev);
-	res->enabled = false;
+	WRITE_ONCE(res->enabled, false);
 }
 
 /**
@@ -545,8 +552,7 @@ int pci_p2p_resource_set(struct pci_dev *pdev, bool on)
 static ssize_t p2p_mmap_show(struct device *dev, struct device_attribute *attr,
 			     char *buf)
 {
-	struct pci_p2p_resource *res =
-		smp_load_acquire(&to_pci_dev(dev)->p2p_resource);
+	struct pci_p2p_resource *res = p2p_resource(to_pci_dev(dev));
 
 	return sysfs_emit(buf, "%d\n", res && READ_ONCE(res->enabled));
 }
