@@ -13,6 +13,20 @@ KVERSION=7.3
 OVERLAY_DIRS=(arch block Documentation drivers fs include io_uring kernel lib
 	      mm net samples tools virt)
 
+# use_build NAME: set CONFIG, the configuration behind a build, and LINUX, its
+# tree. "stock-NAME" is NAME on the kernel as it came: no patches, no overlay,
+# and none of the symbols that these bring.
+use_build() {
+	CONFIG=${1#stock-} STOCK=''
+	case $1 in stock-*) STOCK=1 LINUX=$OUT/linux-stock ;; esac
+	[ -f "$TOP/configs/$CONFIG.config" ] && [ "$CONFIG" != base ] ||
+		die "no build \"$1\": there are, each also as stock-NAME: $(cd "$TOP/configs" &&
+			printf '%s\n' *.config | sed 's/\.config$//' | grep -vx base | paste -sd' ')"
+}
+
+# Lines of a configuration that are about symbols of ours.
+OUR_SYMBOLS='^(# )?CONFIG_(SAMPLE_)?P2P_'
+
 say()  { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
