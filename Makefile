@@ -15,7 +15,7 @@ fetch: deps ## Get the kernel source into the cache
 	@scripts/fetch
 assemble: deps ## Unpack, patch and link the overlay: build/linux
 	@scripts/assemble
-build: deps ## Compile the kernel; BUILD=release (default) or debug
+build: deps ## Compile the kernel; BUILD=release (default), debug... or stock-NAME
 	@scripts/build $(BUILD)
 demo: ## Run the demo on the release kernel, from nothing if need be
 	@scripts/demo
@@ -30,6 +30,8 @@ selftest: deps ## Run the TAP selftests; SELFTEST="name..." selects
 torture: deps ## Everything at once, at random; MINUTES=10, SEED=n, KCSAN=1: for races
 	@scripts/build $(if $(KCSAN),kcsan,debug)
 	@BUILD=$(if $(KCSAN),kcsan,debug) scripts/torture $(or $(MINUTES),10) $(SEED)
+regress: deps ## Run the kernel's selftests on stock and on ours: any difference? REGRESS="name..." selects
+	@scripts/regress $(REGRESS)
 mutants: deps ## Break the code on purpose: does a test notice? MUTANTS="name..." selects
 	@scripts/mutants $(MUTANTS)
 model: deps ## Check the protocol model with spin; MODEL="name..." selects
@@ -44,4 +46,4 @@ clean: ## Remove build/ (downloads and compiler cache stay)
 distclean: clean ## Remove build/, downloads and compiler cache
 	@scripts/clean cache
 
-.PHONY: help deps fetch assemble build demo test kunit selftest torture mutants model lint shell clean distclean
+.PHONY: help deps fetch assemble build demo test kunit selftest torture regress mutants model lint shell clean distclean
