@@ -186,6 +186,58 @@ int gpu_mr_ram_works(struct gpu_mr *m)
 	return status ? status : gpu_mr_works(m, m->ram + m->gpu, m->ram);
 }
 
+static void *traffic_run(void *arg)
+{
+	struct gpu_traffic *t = arg;
+	struct gpu_mr *m = t->m;
+	size_t len = 3 * GPU_PAGE + 1;
+
+	while (!t->stop) {
+		int status;
+
+		fill_random(m->peer, 2 * len);
+		status = gpu_mr_write(m, m->ram + 7, len);
+		if (!status)
+			status = p2p_rdma_read(&m->r, (uintptr_t)m->peer + len,
+					       m->peer_mr->lkey,
+					       m->iova + m->ram + 7,
+					       m->mr->rkey, len);
+		if (status == IBV_WC_REM_ACCESS_ERR)
+			t->refused++;
+		else if (status || memcmp(m->peer, m->peer + len, len))
+			t->wrong++;
+		else
+			t->good++;
+		if (status && p2p_rdma_reset(&m->r)) {
+			t->wrong++;
+			break;
+		}
+	}
+	return NULL;
+}
+
+int gpu_traffic_start(struct gpu_traffic *t, struct gpu_mr *m)
+{
+	memset(t, 0, sizeof(*t));
+	t->m = m;
+	return -pthread_create(&t->thread, NULL, traffic_run, t);
+}
+
+void gpu_traffic_stop(struct gpu_traffic *t)
+{
+	t->stop = true;
+	pthread_join(t->thread, NULL);
+}
+
+bool gpu_traffic_more(atomic_int *count, int n)
+{
+	int until = *count + n;
+
+	for (int i = 0; i < 20000 && *count < until; i++)
+		usleep(1000);
+	return *count >= until;
+}
+
 static int trace_set(const char *file, const char *value)
 {
 	char path[128];

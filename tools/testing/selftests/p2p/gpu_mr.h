@@ -8,6 +8,8 @@
 #ifndef GPU_MR_H
 #define GPU_MR_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include "gpu.h"
 #include "p2p_rdma.h"
@@ -65,6 +67,22 @@ int gpu_mr_post(struct gpu_mr *m, enum ibv_wr_opcode op, size_t off,
  */
 int gpu_mr_works(struct gpu_mr *m, size_t off, size_t len);
 int gpu_mr_ram_works(struct gpu_mr *m);
+
+/*
+ * Writes to the memory between the RAM, and reads it back, by the peer only, until
+ * told to stop: the CPU would get SIGBUS. Nobody else uses m->r meanwhile.
+ */
+struct gpu_traffic {
+	pthread_t thread;
+	struct gpu_mr *m;
+	atomic_bool stop;
+	atomic_int good, refused, wrong;
+};
+
+int gpu_traffic_start(struct gpu_traffic *t, struct gpu_mr *m);
+void gpu_traffic_stop(struct gpu_traffic *t);
+/* Wait up to 20 s for @n more of a counter. */
+bool gpu_traffic_more(atomic_int *count, int n);
 
 void fill_random(unsigned char *p, size_t len);
 

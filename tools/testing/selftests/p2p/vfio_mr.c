@@ -161,79 +161,20 @@ TEST_F_TIMEOUT(bar, part, 120)
 	munmap(all, 2 * MIB);
 }
 
-struct traffic {
-	pthread_t thread;
-	struct gpu_mr *m;
-	atomic_bool stop;
-	atomic_int good, refused, wrong;
-};
-
-static void *traffic_run(void *arg)
-{
-	struct traffic *t = arg;
-	struct gpu_mr *m = t->m;
-	size_t len = 3 * GPU_PAGE + 1;
-
-	/* Writes and reads it back through the peer only: no SIGBUS for us. */
-	while (!t->stop) {
-		int status;
-
-		fill_random(m->peer, 2 * len);
-		status = gpu_mr_write(m, m->ram + 7, len);
-		if (!status)
-			status = p2p_rdma_read(&m->r, (uintptr_t)m->peer + len,
-					       m->peer_mr->lkey,
-					       m->iova + m->ram + 7,
-					       m->mr->rkey, len);
-		if (status == IBV_WC_REM_ACCESS_ERR)
-			t->refused++;
-		else if (status || memcmp(m->peer, m->peer + len, len))
-			t->wrong++;
-		else
-			t->good++;
-		if (status && p2p_rdma_reset(&m->r))
-			t->wrong++;
-	}
-	return NULL;
-}
-
-static int traffic_start(struct traffic *t, struct gpu_mr *m)
-{
-	memset(t, 0, sizeof(*t));
-	t->m = m;
-	return pthread_create(&t->thread, NULL, traffic_run, t);
-}
-
-static void traffic_stop(struct traffic *t)
-{
-	t->stop = true;
-	pthread_join(t->thread, NULL);
-}
-
-/* Wait up to 20 s for @n more. */
-static bool more(atomic_int *count, int n)
-{
-	int until = *count + n;
-
-	for (int i = 0; i < 20000 && *count < until; i++)
-		usleep(1000);
-	return *count >= until;
-}
-
 /* A reset takes a second or so: peers wait for its end. */
 TEST_F_TIMEOUT(bar, reset, 150)
 {
 	struct gpu_mr *m = &self->m;
-	struct traffic t;
+	struct gpu_traffic t;
 
-	ASSERT_EQ(0, traffic_start(&t, m));
+	ASSERT_EQ(0, gpu_traffic_start(&t, m));
 	for (int i = 0; i < 4; i++) {
-		EXPECT_TRUE(more(&t.good, 2));
+		EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 		EXPECT_EQ(0, i % 2 ? vfio_reset(&self->v) :
 				     vfio_hot_reset(&self->v));
 	}
-	EXPECT_TRUE(more(&t.good, 2));
-	traffic_stop(&t);
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
+	gpu_traffic_stop(&t);
 	EXPECT_EQ(0, t.refused);
 	EXPECT_EQ(0, t.wrong);
 	EXPECT_LE(4, p2p_trace_count("p2p_cut", NULL));
@@ -260,17 +201,17 @@ TEST_F_TIMEOUT(bar, decode_off, 120)
 TEST_F_TIMEOUT(bar, decode_off_under_traffic, 150)
 {
 	struct gpu_mr *m = &self->m;
-	struct traffic t;
+	struct gpu_traffic t;
 
-	ASSERT_EQ(0, traffic_start(&t, m));
+	ASSERT_EQ(0, gpu_traffic_start(&t, m));
 	for (int i = 0; i < 5; i++) {
-		EXPECT_TRUE(more(&t.good, 2));
+		EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 		ASSERT_EQ(0, vfio_decode(&self->v, false));
-		EXPECT_TRUE(more(&t.refused, 2));
+		EXPECT_TRUE(gpu_traffic_more(&t.refused, 2));
 		ASSERT_EQ(0, vfio_decode(&self->v, true));
 	}
-	EXPECT_TRUE(more(&t.good, 2));
-	traffic_stop(&t);
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
+	gpu_traffic_stop(&t);
 	EXPECT_EQ(0, t.wrong);
 	EXPECT_LE(10, p2p_trace_count("p2p_refuse", OFF));
 	EXPECT_WORKS(m, 0, m->len);
@@ -307,20 +248,20 @@ TEST_F_TIMEOUT(bar, low_power, 120)
 TEST_F_TIMEOUT(bar, outlives_fd, 120)
 {
 	struct gpu_mr *m = &self->m;
-	struct traffic t;
+	struct gpu_traffic t;
 
-	ASSERT_EQ(0, traffic_start(&t, m));
-	EXPECT_TRUE(more(&t.good, 2));
+	ASSERT_EQ(0, gpu_traffic_start(&t, m));
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 	vfio_close(&self->v);
-	EXPECT_TRUE(more(&t.good, 2));
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 	EXPECT_EQ(0, t.refused);
 	ASSERT_EQ(0, munmap(vfio_mr_bar(m), m->gpu));
 	/* The device is closed by now: nothing of peers is left. */
 	EXPECT_LE(1, p2p_trace_count("p2p_map", NULL));
 	EXPECT_EQ(p2p_trace_count("p2p_map", NULL),
 		  p2p_trace_count("p2p_unmap", NULL));
-	EXPECT_TRUE(more(&t.refused, 2));
-	traffic_stop(&t);
+	EXPECT_TRUE(gpu_traffic_more(&t.refused, 2));
+	gpu_traffic_stop(&t);
 	EXPECT_EQ(0, t.wrong);
 	EXPECT_RAM_WORKS(m);
 
@@ -376,21 +317,21 @@ TEST_F_TIMEOUT(bar, removal, 150)
 	struct remover r = { .name = self->v.name };
 	struct gpu_mr *m = &self->m;
 	struct pollfd p = { .fd = want_request(&self->v), .events = POLLIN };
-	struct traffic t;
+	struct gpu_traffic t;
 
 	ASSERT_LE(0, p.fd);
-	ASSERT_EQ(0, traffic_start(&t, m));
-	EXPECT_TRUE(more(&t.good, 2));
+	ASSERT_EQ(0, gpu_traffic_start(&t, m));
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 	ASSERT_EQ(0, pthread_create(&r.thread, NULL, remover_run, &r));
 	EXPECT_EQ(1, poll(&p, 1, 30000));
-	EXPECT_TRUE(more(&t.good, 2));
+	EXPECT_TRUE(gpu_traffic_more(&t.good, 2));
 	EXPECT_FALSE(r.done);
 	ASSERT_EQ(0, munmap(vfio_mr_bar(m), m->gpu));
 	vfio_close(&self->v);
 	pthread_join(r.thread, NULL);
 	EXPECT_EQ(0, r.err);
-	EXPECT_TRUE(more(&t.refused, 2));
-	traffic_stop(&t);
+	EXPECT_TRUE(gpu_traffic_more(&t.refused, 2));
+	gpu_traffic_stop(&t);
 	EXPECT_EQ(0, t.wrong);
 	EXPECT_EQ(p2p_trace_count("p2p_map", NULL),
 		  p2p_trace_count("p2p_unmap", NULL));
