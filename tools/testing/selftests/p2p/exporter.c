@@ -276,7 +276,7 @@ FIXTURE_TEARDOWN(exporter)
 }
 
 /* One extent for all of it, and both sides see the same bytes. */
-TEST_F_TIMEOUT(exporter, data, 120)
+TEST_F_TIMEOUT(exporter, transfers, 120)
 {
 	struct gpu_mr *m = &self->x.m;
 	unsigned char *vram = malloc(m->gpu);
