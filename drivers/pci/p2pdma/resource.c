@@ -540,11 +540,13 @@ int pci_p2p_resource_set(struct pci_dev *pdev, bool on)
 		p2p_resource_disable(res);
 		return 0;
 	}
-	/* Without the lock: a driver may reset the device to wake it up. */
-	ret = pm_runtime_resume_and_get(&pdev->dev);
-	if (ret < 0)
-		return ret;
-	ret = p2p_resource_enable(res);
+	/*
+	 * Without the lock: a driver may reset the device to wake it up. EACCES:
+	 * runtime PM is off, as before a new device is added to its bus.
+	 */
+	ret = pm_runtime_get_sync(&pdev->dev);
+	if (ret >= 0 || ret == -EACCES)
+		ret = p2p_resource_enable(res);
 	pm_runtime_put(&pdev->dev);
 	return ret;
 }
