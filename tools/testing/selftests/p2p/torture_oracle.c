@@ -242,7 +242,7 @@ int t_outcome(struct t_worker *w, enum t_op op, const struct t_verdict *v,
 				atomic_fetch_add(&t->errors[op][why], 1);
 				return 0;
 			}
-	return t_fail("worker %d: %s of %zu bytes at %#zx: %d after %llu ms, unexplained (causes %#x)",
+	return t_fail("worker %d: %s of %zu at %#zx: %d after %llu ms, unexplained (causes %#x)",
 		      w->id, t_op_names[op], len, off, status,
 		      (unsigned long long)v->took, v->why);
 }
