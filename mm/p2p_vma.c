@@ -286,7 +286,11 @@ static int p2p_vma_check(struct p2p_fault *fault, struct vm_area_struct *vma,
 	/* Not VM_SHARED: that is clear in a shared mapping of an O_RDONLY fd. */
 	if (!(vma->vm_flags & VM_MAYSHARE) || vma_is_cow_mapping(vma))
 		return p2p_refuse(fault, addr, P2P_REASON_NOT_SHARED, -EFAULT);
-	if (!(vma->vm_flags & VM_READ))
+	/*
+	 * As for the CPU (access_error()): what can be written can be read.
+	 * Doorbells are mapped with PROT_WRITE alone.
+	 */
+	if (!(vma->vm_flags & (VM_READ | VM_WRITE)))
 		return p2p_refuse(fault, addr, P2P_REASON_VMA_READ, -EFAULT);
 	if (write && !(vma->vm_flags & VM_WRITE))
 		return p2p_refuse(fault, addr, P2P_REASON_VMA_WRITE, -EPERM);

@@ -46,7 +46,7 @@ struct pci_dev;
  * @P2P_REASON_NOT_PFNMAP: the VMA has ->p2p_map() but is not VM_PFNMAP
  * @P2P_REASON_NO_FAULT: the VMA has no ->fault(): a zap would be for good
  * @P2P_REASON_NOT_SHARED: the VMA is private (copy on write)
- * @P2P_REASON_VMA_READ: the VMA may not be read
+ * @P2P_REASON_VMA_READ: the VMA may not be accessed
  * @P2P_REASON_VMA_WRITE: write asked, the VMA may not be written
  * @P2P_REASON_IMPORTER_WRITE: write asked, the importer's object is read-only
  * @P2P_REASON_EXPORTER: ->p2p_map() returned an error

@@ -85,13 +85,19 @@ static void refuse_prot_none(struct kunit *test)
 	refuse_vma(test, fake, P2P_READ, -EFAULT, P2P_REASON_VMA_READ);
 }
 
-/* As with RAM: HMM knows no memory that can be written and not read. */
+/* PROT_WRITE alone, as doorbells are mapped: the CPU can read it, too. */
 static void refuse_prot_write(struct kunit *test)
 {
 	struct p2p_fake *fake = p2p_fake_create(test, SIZE);
+	struct p2p_user *reader, *writer;
 
 	p2p_fake_mmap(fake, ADDR, SIZE, 0, PROT_WRITE);
-	refuse_vma(test, fake, P2P_WRITE, -EFAULT, P2P_REASON_VMA_READ);
+	reader = refuse_user(test, false);
+	KUNIT_EXPECT_EQ(test, 0, p2p_user_fault(reader, NEEDED, PAGE_SIZE,
+						P2P_READ));
+	writer = refuse_user(test, true);
+	KUNIT_EXPECT_EQ(test, 0, p2p_user_fault(writer, NEEDED, PAGE_SIZE,
+						P2P_WRITE));
 }
 
 static void refuse_vma_write(struct kunit *test)

@@ -133,6 +133,8 @@ TEST_F_TIMEOUT(refuse, write_only_mapping, 120)
 
 	m->prot = PROT_WRITE;
 	ASSERT_EQ(0, gpu_mr_open(m));
+	EXPECT_WORKS(m, 0, m->len);
+	ASSERT_EQ(0, mprotect(m->o.ptr, m->gpu, PROT_NONE));
 	EXPECT_REFUSED(m, gpu_mr_read(m, m->ram, 1));
 	EXPECT_TRUE(p2p_trace_seen("p2p_refuse", "reason=vma-read err=-14", 1));
 	EXPECT_RAM_WORKS(m);
