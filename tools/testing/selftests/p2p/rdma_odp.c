@@ -393,6 +393,24 @@ TEST_F_TIMEOUT(odp, prefetch, 120)
 	EXPECT_EQ(1 << 9, resident(self));
 }
 
+/* An MR that can only be read can be prefetched for reading. */
+TEST_F_TIMEOUT(odp, prefetch_read_only, 120)
+{
+	unsigned int flags[] = { ADVISE_SYNC, 0 };
+	struct ibv_mr *mr = p2p_rdma_reg(&self->r, self->buf, self->len,
+					 self->iova, IBV_ACCESS_REMOTE_READ |
+					 IBV_ACCESS_ON_DEMAND);
+
+	ASSERT_NE(NULL, mr);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		EXPECT_EQ(0, p2p_rdma_advise(&self->r, ADVISE_RO, flags[i],
+					     mr->lkey, self->iova, 1));
+		EXPECT_EQ(-EINVAL, p2p_rdma_advise(&self->r, ADVISE_RW, flags[i],
+						   mr->lkey, self->iova, 1));
+	}
+	EXPECT_EQ(0, ibv_dereg_mr(mr));
+}
+
 TEST_F_TIMEOUT(odp, prefetch_bad, 120)
 {
 	uint32_t key = self->mr->lkey, len = self->len;
