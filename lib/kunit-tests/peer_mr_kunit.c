@@ -23,6 +23,7 @@ struct peer_mr_dev {
 	struct ib_pd pd;
 	struct ib_mr mr, other;		/* @other comes of a rereg */
 	bool pins;			/* the range is RAM */
+	int pin_err;			/* otherwise: not EFAULT, but this */
 	int reg_err;			/* of an on-demand registration */
 	int advise_err, dereg_err;
 
@@ -42,7 +43,7 @@ static int peer_mr_answer(struct peer_mr_dev *dev, int access)
 	dev->access = access;
 	if (access & IB_ACCESS_ON_DEMAND)
 		return dev->reg_err;
-	return dev->pins ? 0 : -EFAULT;
+	return dev->pins ? 0 : dev->pin_err ?: -EFAULT;
 }
 
 static struct ib_mr *peer_mr_reg(struct ib_pd *pd, u64 start, u64 length,
@@ -144,6 +145,22 @@ static void peer_mr_on_demand(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, SIZE - 9, dev->sge[0].length);
 	KUNIT_EXPECT_EQ(test, 7, dev->sge[0].lkey);
 	KUNIT_EXPECT_EQ(test, 0, dev->deregs);
+}
+
+/* More than RLIMIT_MEMLOCK, and a flag that means nothing to a pinned MR. */
+static void peer_mr_limits(struct kunit *test)
+{
+	struct peer_mr_dev *dev = peer_mr_setup(test);
+	struct ib_mr *mr;
+
+	dev->pin_err = -ENOMEM;
+	mr = peer_mr_plain(dev, ADDR, SIZE, READ_WRITE | IB_ACCESS_HUGETLB);
+	KUNIT_EXPECT_PTR_EQ(test, &dev->mr, mr);
+	KUNIT_EXPECT_EQ(test, READ_WRITE | IB_ACCESS_ON_DEMAND, dev->access);
+	KUNIT_EXPECT_EQ(test, 1, dev->advices);
+	dev->pin_err = -EINVAL;
+	mr = peer_mr_plain(dev, ADDR, SIZE, READ_WRITE);
+	KUNIT_EXPECT_EQ(test, -EINVAL, PTR_ERR(mr));
 }
 
 /* More than one prefetch can name; it is for reading, as the MR is. */
@@ -340,6 +357,7 @@ static void peer_mr_not_queues(struct kunit *test)
 
 static struct kunit_case peer_mr_cases[] = {
 	KUNIT_CASE(peer_mr_on_demand),
+	KUNIT_CASE(peer_mr_limits),
 	KUNIT_CASE(peer_mr_long),
 	KUNIT_CASE(peer_mr_as_stock),
 	KUNIT_CASE(peer_mr_cannot),

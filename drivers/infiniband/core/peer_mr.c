@@ -26,10 +26,20 @@ static bool peer_mr_wanted(const struct ib_mr *mr, u64 start, u64 length,
 {
 	u64 end;
 
-	/* This is what pin_user_pages() says of device memory. */
-	return PTR_ERR(mr) == -EFAULT && !(access & IB_ACCESS_ON_DEMAND) &&
+	/*
+	 * The first is what pin_user_pages() says of device memory; the second
+	 * is RLIMIT_MEMLOCK, which does not concern what is not pinned.
+	 */
+	return (PTR_ERR(mr) == -EFAULT || PTR_ERR(mr) == -ENOMEM) &&
+	       !(access & IB_ACCESS_ON_DEMAND) &&
 	       !check_add_overflow(start, length, &end) &&
 	       p2p_mm_has_p2p(current->mm, start, end);
+}
+
+/* Huge on-demand pages have to be RAM; a pinned MR ignores the flag. */
+static int peer_mr_access(int access)
+{
+	return (access & ~IB_ACCESS_HUGETLB) | IB_ACCESS_ON_DEMAND;
 }
 
 /* A DMA handle is a hint where in RAM data should go. */
@@ -37,7 +47,7 @@ static bool peer_mr_possible(struct ib_device *dev, u64 start, int access,
 			     const struct ib_dmah *dmah)
 {
 	if (!dmah && dev->ops.advise_mr &&
-	    !ib_check_mr_access(dev, access | IB_ACCESS_ON_DEMAND))
+	    !ib_check_mr_access(dev, peer_mr_access(access)))
 		return true;
 	trace_p2p_refuse(&dev->dev, start, P2P_REASON_PIN, -EOPNOTSUPP);
 	return false;
@@ -100,8 +110,8 @@ static struct ib_mr *peer_mr_finish(struct ib_pd *pd, struct ib_mr *mr,
  * @dmah: DMA handle, or NULL
  * @udata: for the driver
  *
- * As the driver's ->reg_user_mr(). But where that fails with -EFAULT and the
- * range contains peer memory, it is called again for an on-demand MR, all of
+ * As the driver's ->reg_user_mr(). But where that cannot pin (-EFAULT, -ENOMEM)
+ * and the range contains peer memory, it is called again for an on-demand MR, all of
  * which is then faulted in.
  *
  * Context: takes mmap_lock.
@@ -123,8 +133,7 @@ struct ib_mr *ib_uverbs_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
 		if (!peer_mr_possible(dev, start, access, dmah))
 			return ERR_PTR(-EOPNOTSUPP);
 		mr = dev->ops.reg_user_mr(pd, start, length, iova,
-					  access | IB_ACCESS_ON_DEMAND, NULL,
-					  udata);
+					  peer_mr_access(access), NULL, udata);
 		mr = peer_mr_finish(pd, mr, start, length, iova, access);
 	}
 	if (!IS_ERR(mr)) {
@@ -143,8 +152,8 @@ static struct ib_mr *peer_mr_rereg(struct ib_mr *mr, int flags, u64 start,
 	if (!peer_mr_possible(dev, start, access, mr->dmah))
 		return ERR_PTR(-EOPNOTSUPP);
 	mr = dev->ops.rereg_user_mr(mr, flags | IB_MR_REREG_ACCESS, start,
-				    length, iova, access | IB_ACCESS_ON_DEMAND,
-				    pd, udata);
+				    length, iova, peer_mr_access(access), pd,
+				    udata);
 	/* No driver changes the memory of an on-demand MR in place. */
 	if (WARN_ON_ONCE(!mr))
 		return NULL;
@@ -182,7 +191,7 @@ struct ib_mr *ib_uverbs_rereg_user_mr(struct ib_mr *mr, int flags, u64 start,
 		flags |= IB_MR_REREG_ACCESS;
 		access = asked;
 	} else if (peer) {
-		access |= IB_ACCESS_ON_DEMAND;
+		access = peer_mr_access(access);
 	}
 
 	new = mr->device->ops.rereg_user_mr(mr, flags, start, length, iova,
