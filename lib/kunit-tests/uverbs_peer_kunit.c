@@ -2,7 +2,7 @@
 /*
  * KUnit tests of the exporter of uverbs mappings: a file of uverbs and a driver
  * with ->mmap_get_pfns(), whose doorbells are in BAR 2 of QEMU's shared memory
- * device. The VMA operations are those of uverbs_main.c, without the device.
+ * device. mmap() does what ib_uverbs_mmap() does.
  */
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
@@ -47,40 +47,6 @@ static int peer_get_pfns(struct rdma_user_mmap_entry *entry,
 	return w->err;
 }
 
-static void peer_vm_open(struct vm_area_struct *vma)
-{
-	struct rdma_umap_priv *priv = kzalloc_obj(*priv, GFP_KERNEL);
-	struct rdma_umap_priv *opriv = vma->vm_private_data;
-
-	rdma_umap_priv_init(priv, vma, opriv->entry);
-	priv->pgoff = opriv->pgoff;
-}
-
-static void peer_vm_close(struct vm_area_struct *vma)
-{
-	struct ib_uverbs_file *ufile = vma->vm_file->private_data;
-	struct rdma_umap_priv *priv = vma->vm_private_data;
-
-	mutex_lock(&ufile->umap_lock);
-	if (priv->entry)
-		rdma_user_mmap_entry_put(priv->entry);
-	list_del(&priv->list);
-	kfree(priv);
-	mutex_unlock(&ufile->umap_lock);
-}
-
-static vm_fault_t peer_vm_fault(struct vm_fault *vmf)
-{
-	return VM_FAULT_SIGBUS;
-}
-
-static const struct vm_operations_struct peer_vm_ops = {
-	.open = peer_vm_open,
-	.close = peer_vm_close,
-	.fault = peer_vm_fault,
-	.p2p_map = uverbs_peer_p2p_map,
-};
-
 static int peer_f_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct ib_uverbs_file *ufile = file->private_data;
@@ -91,7 +57,7 @@ static int peer_f_mmap(struct file *file, struct vm_area_struct *vma)
 		return -ENOMEM;
 	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
 	rdma_umap_priv_init(priv, vma, &w->entry);
-	vma->vm_ops = &peer_vm_ops;
+	vma->vm_ops = &rdma_umap_peer_ops;
 	KUNIT_EXPECT_TRUE(w->test, uverbs_peer_vma(&w->ib, vma));
 	return 0;
 }

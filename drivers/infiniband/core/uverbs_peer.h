@@ -9,6 +9,9 @@
 
 struct ib_uverbs_file;
 
+/* Those of uverbs_main.c, with ->p2p_map(); not static for KUnit. */
+extern const struct vm_operations_struct rdma_umap_peer_ops;
+
 #ifdef CONFIG_P2P_VMA
 
 bool uverbs_peer_vma(struct ib_device *dev, const struct vm_area_struct *vma);
