@@ -10,6 +10,7 @@
 #include <linux/mman.h>
 #include <linux/p2p_vma.h>
 #include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/pm_runtime.h>
 #include <linux/workqueue.h>
 
@@ -324,6 +325,45 @@ static void resource_pause_ends(struct kunit *test)
 	bar_expect(test, t, A);
 }
 
+/* The CPU waits without the lock, and says that it had none. */
+static void resource_cpu_waits(struct kunit *test)
+{
+	struct bar_test *t = bar_live(test);
+	struct bar_resume r = { .pdev = t->pdev };
+	bool unlocked = false;
+
+	INIT_DELAYED_WORK_ONSTACK(&r.work, bar_resume_work);
+	pci_p2p_resource_pause(t->pdev);
+	schedule_delayed_work(&r.work, msecs_to_jiffies(30));
+	mmap_read_lock(current->mm);
+	KUNIT_EXPECT_EQ(test, 0, fixup_user_fault(current->mm, A,
+						  FAULT_FLAG_WRITE, &unlocked));
+	mmap_read_unlock(current->mm);
+	KUNIT_EXPECT_TRUE(test, unlocked);
+	flush_delayed_work(&r.work);
+	destroy_delayed_work_on_stack(&r.work);
+}
+
+/* The BAR moved after vm_pgoff was made of its address. */
+static void resource_late_mmap(struct kunit *test)
+{
+	struct bar_test *t = bar_create(test);
+	struct vm_area_struct *vma = kunit_kzalloc(test, sizeof(*vma),
+						   GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, vma);
+	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	vma->vm_start = A;
+	vma->vm_end = A + LEN;
+	vm_flags_init(vma, VM_SHARED | VM_MAYSHARE);
+	vma->vm_pgoff = PHYS_PFN(t->bar->start) - 1;
+	pci_p2p_resource_mmap(t->pdev, 0, vma);
+	KUNIT_EXPECT_NULL(test, vma->vm_private_data);
+	vma->vm_pgoff = PHYS_PFN(t->bar->end + 1) - PAGES + 1;
+	pci_p2p_resource_mmap(t->pdev, 0, vma);
+	KUNIT_EXPECT_NULL(test, vma->vm_private_data);
+}
+
 /* Switched off in a pause: who waits gets the stock answer. */
 static void resource_pause_off(struct kunit *test)
 {
@@ -444,6 +484,8 @@ static struct kunit_case p2p_resource_cases[] = {
 	KUNIT_CASE(resource_claimed),
 	KUNIT_CASE(resource_pause),
 	KUNIT_CASE(resource_pause_ends),
+	KUNIT_CASE(resource_cpu_waits),
+	KUNIT_CASE(resource_late_mmap),
 	KUNIT_CASE(resource_pause_off),
 	KUNIT_CASE(resource_moved),
 	KUNIT_CASE(resource_moved_off),

@@ -109,8 +109,9 @@ struct p2p_region *p2p_region_bar(struct pci_dev *pdev, int bar)
 	if (bar < 0 || bar >= PCI_STD_NUM_BARS)
 		return ERR_PTR(-EINVAL);
 	res = pci_resource_n(pdev, bar);
+	/* One without a parent was never assigned, wherever it says it is. */
 	if (!(res->flags & IORESOURCE_MEM) || !resource_size(res) ||
-	    res->flags & IORESOURCE_UNSET)
+	    res->flags & IORESOURCE_UNSET || !res->parent)
 		return ERR_PTR(-EINVAL);
 
 	guard(mutex)(&p2p_region_mutex);

@@ -24,6 +24,7 @@
 #include <linux/mutex.h>
 #include <linux/p2p_vma.h>
 #include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/pm_runtime.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
@@ -154,6 +155,7 @@ static vm_fault_t p2p_bar_insert(struct vm_fault *vmf)
 	unsigned long end = min(chunk + (PMD_SIZE - 1), vma->vm_end - 1) + 1;
 	pgprot_t prot = pgprot_decrypted(vma->vm_page_prot);
 	vm_fault_t ret = VM_FAULT_NOPAGE;
+	unsigned long next;
 
 	if (p2p_bar_claimed(vma, addr, end)) {
 		addr = vmf->address;
@@ -161,19 +163,43 @@ static vm_fault_t p2p_bar_insert(struct vm_fault *vmf)
 		if (p2p_bar_claimed(vma, addr, end))
 			return VM_FAULT_SIGBUS;
 	}
-	for (; addr < end && ret == VM_FAULT_NOPAGE; addr += PAGE_SIZE)
-		ret = vmf_insert_pfn_prot(vma, addr,
-					  PHYS_PFN(p2p_bar_phys(vma, addr)),
+	for (next = addr; next < end && ret == VM_FAULT_NOPAGE;
+	     next += PAGE_SIZE)
+		ret = vmf_insert_pfn_prot(vma, next,
+					  PHYS_PFN(p2p_bar_phys(vma, next)),
 					  prot);
+	/* Claimed meanwhile: revoke_iomem() may have come too early for these. */
+	if (p2p_bar_claimed(vma, addr, end)) {
+		zap_special_vma_range(vma, addr, end - addr);
+		return VM_FAULT_SIGBUS;
+	}
+	return ret;
+}
+
+/*
+ * Waits for the end of a pause, but for a moment only: the file's kernfs node
+ * cannot be removed meanwhile. Without mmap_lock where the caller allows that,
+ * which then tries again; NOPAGE alone would tell it that there is a page.
+ */
+static vm_fault_t p2p_bar_wait(struct vm_fault *vmf,
+			       struct pci_p2p_resource *res)
+{
+	vm_fault_t ret = VM_FAULT_NOPAGE;
+
+	if (fault_flag_allow_retry_first(vmf->flags)) {
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return VM_FAULT_RETRY;
+		release_fault_lock(vmf);
+		ret = VM_FAULT_RETRY;
+	}
+	wait_event_killable_timeout(res->wait, !READ_ONCE(res->paused),
+				    HZ / 10);
 	return ret;
 }
 
 /*
  * A mapping that was not offered when it was made is as ever: complete since
  * mmap(), and a fault means that somebody took it away for good.
- *
- * During a pause the CPU waits, a moment only each time: kernfs keeps a reference
- * that needs mmap_lock, and who wants that for writing must get it some time.
  */
 static vm_fault_t p2p_bar_fault(struct vm_fault *vmf)
 {
@@ -188,9 +214,7 @@ static vm_fault_t p2p_bar_fault(struct vm_fault *vmf)
 			return p2p_bar_here(bar) && p2p_bar_answers(bar) ?
 			       p2p_bar_insert(vmf) : VM_FAULT_SIGBUS;
 	}
-	wait_event_killable_timeout(res->wait, !READ_ONCE(res->paused),
-				    HZ / 10);
-	return VM_FAULT_NOPAGE;
+	return p2p_bar_wait(vmf, res);
 }
 
 #ifdef CONFIG_HAVE_IOREMAP_PROT
@@ -252,7 +276,10 @@ void pci_p2p_resource_mmap(struct pci_dev *pdev, int nr,
 		return;
 	guard(rwsem_read)(&res->state);
 	bar = p2p_bar_find(res, nr);
-	if (!bar || !bar->offered)
+	/* The BAR may have moved since vm_pgoff was made of its address. */
+	if (!bar || !bar->offered ||
+	    p2p_bar_phys(vma, vma->vm_start) < bar->start ||
+	    p2p_bar_phys(vma, vma->vm_end) > bar->start + bar->len)
 		return;
 	vma->vm_private_data = bar;
 	zap_special_vma_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
@@ -390,10 +417,11 @@ void pci_p2p_resource_zap(struct pci_dev *pdev)
  * @pdev: the device
  *
  * When it returns nobody can reach them; the CPU and peers wait for
- * pci_p2p_resource_resume(), peers not for longer than they ever do.
+ * pci_p2p_resource_resume(), peers not for longer than they ever do. Pauses nest.
  *
- * Context: may sleep. No lock held that the driver of an importer takes when its
- * memory is invalidated.
+ * Context: may sleep, and waits for whom reclaim waits for: before any device is
+ * told to prepare for what follows. No lock held that the driver of an importer
+ * takes when its memory is invalidated.
  */
 void pci_p2p_resource_pause(struct pci_dev *pdev)
 {
@@ -405,13 +433,14 @@ void pci_p2p_resource_pause(struct pci_dev *pdev)
 		WRITE_ONCE(res->paused, res->paused + 1);
 	pci_p2p_resource_zap(pdev);
 }
+EXPORT_SYMBOL_GPL(pci_p2p_resource_pause);
 
 /**
  * pci_p2p_resource_resume - the BARs answer again, maybe somewhere else
  * @pdev: the device; pci_p2p_resource_pause() may have come before it was
  *	offered to peers
  *
- * Context: may sleep.
+ * Context: as pci_p2p_resource_pause(); after the devices work again.
  */
 void pci_p2p_resource_resume(struct pci_dev *pdev)
 {
@@ -430,6 +459,7 @@ void pci_p2p_resource_resume(struct pci_dev *pdev)
 			p2p_wake(&bar->exporter);
 	wake_up_all(&res->wait);
 }
+EXPORT_SYMBOL_GPL(pci_p2p_resource_resume);
 
 /**
  * pci_p2p_resource_remove - the device was removed

@@ -466,6 +466,19 @@ TEST_F_TIMEOUT(exporter, two_at_once, 200)
 	gpu_mr_close(n);
 	other.ops->close(&other);
 	EXPECT_WORKS(m, 0, m->len);
+
+	/* The driver resets what it closes: the other has to ask again. */
+	memset(n, 0, sizeof(*n));
+	ASSERT_EQ(0, other.ops->open(&other));
+	ASSERT_EQ(0, mr_open(&other));
+	EXPECT_WORKS(n, 0, n->len);
+	gpu_mr_close(m);
+	ASSERT_EQ(0, p2p_trace_begin());
+	vfio_close(&x->v);
+	EXPECT_WORKS(n, 0, n->len);
+	EXPECT_EQ(1, p2p_trace_count("p2p_map", NULL));
+	gpu_mr_close(n);
+	other.ops->close(&other);
 }
 
 TEST_HARNESS_MAIN
