@@ -25,7 +25,7 @@ use_build() {
 }
 
 # Lines of a configuration that are about symbols of ours.
-OUR_SYMBOLS='^(# )?CONFIG_(SAMPLE_)?P2P_'
+OUR_SYMBOLS='^(# )?CONFIG_(SAMPLE_|VFIO_PCI_)?P2P(_|[= ])'
 
 say()  { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
