@@ -27,9 +27,9 @@ kunit: deps ## Run the KUnit suites; KUNIT=glob selects
 selftest: deps ## Run the TAP selftests; SELFTEST="name..." selects
 	@scripts/build debug
 	@scripts/selftest $(SELFTEST)
-torture: deps ## Everything at once, at random; MINUTES=10, SEED=n, KCSAN=1: for races
+torture: deps ## Everything at once, at random; MINUTES=10, SEED=n, EXPORTER=resource or vfio, KCSAN=1: for races
 	@scripts/build $(if $(KCSAN),kcsan,debug)
-	@BUILD=$(if $(KCSAN),kcsan,debug) scripts/torture $(or $(MINUTES),10) $(SEED)
+	@BUILD=$(if $(KCSAN),kcsan,debug) EXPORTER=$(EXPORTER) scripts/torture $(or $(MINUTES),10) $(SEED)
 regress: deps ## Run the kernel's selftests on stock and on ours: any difference? REGRESS="name..." selects
 	@scripts/regress $(REGRESS)
 mutants: deps ## Break the code on purpose: does a test notice? MUTANTS="name..." selects

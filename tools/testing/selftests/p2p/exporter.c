@@ -28,12 +28,13 @@
 struct exporter;
 
 struct exporter_ops {
-	/* The device is found, and p2p_gpu bound to it. */
+	/*
+	 * Sets m.o.fd, which will be closed with m, and m.o.offset. The device
+	 * is found, and p2p_gpu bound to it.
+	 */
 	int (*open)(struct exporter *x);
-	/* Everything is unmapped. */
+	/* Everything is unmapped. May be NULL. */
 	void (*close)(struct exporter *x);
-	/* The memory, at @addr exactly. */
-	void *(*map)(struct exporter *x, void *addr, size_t len, int prot);
 	/* The memory is taken away, and given back in the end: move or reset. */
 	int (*take)(struct exporter *x);
 	/* It is taken away for good: removal, or its owner turned it off. */
@@ -45,15 +46,8 @@ struct exporter {
 	const char *file;	/* of resourceN */
 	char gpu[PCI_NAME];
 	struct gpu_mr m;
-	struct gpu_obj o;
 	struct vfio_dev v;
-	int fd;
 };
-
-static void *map_fd(int fd, void *addr, size_t len, int prot, off_t off)
-{
-	return mmap(addr, len, prot, MAP_SHARED | MAP_FIXED, fd, off);
-}
 
 /* p2p_gpu: objects that move */
 
@@ -61,24 +55,14 @@ static int object_open(struct exporter *x)
 {
 	int fd = gpu_open(O_RDWR);
 
-	return fd < 0 ? fd : gpu_alloc(&x->o, fd, PAGES * GPU_PAGE, 0);
-}
-
-static void object_close(struct exporter *x)
-{
-	close(x->o.fd);
-}
-
-static void *object_map(struct exporter *x, void *addr, size_t len, int prot)
-{
-	return map_fd(x->o.fd, addr, len, prot, x->o.offset);
+	return fd < 0 ? fd : gpu_alloc(&x->m.o, fd, PAGES * GPU_PAGE, 0);
 }
 
 static int object_take(struct exporter *x)
 {
-	int err = gpu_move(&x->o, P2P_GPU_RAM);
+	int err = gpu_move(&x->m.o, P2P_GPU_RAM);
 
-	return err ? err : gpu_move(&x->o, P2P_GPU_VRAM);
+	return err ? err : gpu_move(&x->m.o, P2P_GPU_VRAM);
 }
 
 static int pci_end(struct exporter *x)
@@ -88,8 +72,6 @@ static int pci_end(struct exporter *x)
 
 static const struct exporter_ops object_ops = {
 	.open = object_open,
-	.close = object_close,
-	.map = object_map,
 	.take = object_take,
 	.end = pci_end,
 };
@@ -104,19 +86,14 @@ static int resource_open(struct exporter *x)
 	if (err)
 		return err;
 	snprintf(path, sizeof(path), PCI_DEVICES "%s/%s", x->gpu, x->file);
-	x->fd = open(path, O_RDWR | O_CLOEXEC);
-	return x->fd < 0 ? -errno : 0;
+	x->m.o.fd = open(path, O_RDWR | O_CLOEXEC);
+	x->m.o.offset = OFF;
+	return x->m.o.fd < 0 ? -errno : 0;
 }
 
 static void resource_close(struct exporter *x)
 {
-	close(x->fd);
 	pci_write(x->gpu, "p2p_mmap", "0");
-}
-
-static void *resource_map(struct exporter *x, void *addr, size_t len, int prot)
-{
-	return map_fd(x->fd, addr, len, prot, OFF);
 }
 
 static int resource_take(struct exporter *x)
@@ -127,7 +104,6 @@ static int resource_take(struct exporter *x)
 static const struct exporter_ops resource_ops = {
 	.open = resource_open,
 	.close = resource_close,
-	.map = resource_map,
 	.take = resource_take,
 	.end = pci_end,
 };
@@ -138,18 +114,19 @@ static int user_open(struct exporter *x)
 {
 	int err = vfio_bind(&x->v, x->gpu);
 
-	return err ? err : vfio_open(&x->v);
+	if (!err)
+		err = vfio_open(&x->v);
+	if (err)
+		return err;
+	x->m.o.fd = dup(x->v.fd);
+	x->m.o.offset = vfio_offset(&x->v, BAR) + OFF;
+	return 0;
 }
 
 static void user_close(struct exporter *x)
 {
 	vfio_close(&x->v);
 	vfio_unbind(&x->v);
-}
-
-static void *user_map(struct exporter *x, void *addr, size_t len, int prot)
-{
-	return vfio_map(&x->v, BAR, OFF, len, prot, addr);
 }
 
 static int user_take(struct exporter *x)
@@ -165,7 +142,6 @@ static int user_end(struct exporter *x)
 static const struct exporter_ops user_ops = {
 	.open = user_open,
 	.close = user_close,
-	.map = user_map,
 	.take = user_take,
 	.end = user_end,
 };
@@ -173,31 +149,9 @@ static const struct exporter_ops user_ops = {
 /* RAM, the exporter's memory and RAM, and an MR over it */
 static int mr_open(struct exporter *x)
 {
-	struct gpu_mr *m = &x->m;
-	void *p;
-	int err;
-
-	m->o.fd = -1;
-	m->ram = 2 * GPU_PAGE;
-	m->gpu = PAGES * GPU_PAGE;
-	m->len = 2 * m->ram + m->gpu;
-	m->access = GPU_MR_ODP;
-	m->buf = mmap(NULL, m->len, GPU_MR_RW, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
-	if (m->buf == MAP_FAILED)
-		return -errno;
-	m->iova = (uintptr_t)m->buf;
-	p = x->ops->map(x, m->buf + m->ram, m->gpu, GPU_MR_RW);
-	if (p == MAP_FAILED)
-		return -errno;
-	m->o.ptr = p;
-	err = p2p_rdma_open(&m->r, NULL);
-	if (err)
-		return err;
-	m->peer = malloc(m->len);
-	m->peer_mr = p2p_rdma_reg(&m->r, m->peer, m->len, (uintptr_t)m->peer,
-				  P2P_RDMA_ALL);
-	return m->peer_mr ? gpu_mr_reg(m) : -errno;
+	x->m.ram = 2 * GPU_PAGE;
+	x->m.gpu = PAGES * GPU_PAGE;
+	return gpu_mr_open_file(&x->m);
 }
 
 FIXTURE(exporter)
@@ -266,7 +220,8 @@ FIXTURE_TEARDOWN(exporter)
 
 	gpu_mr_close(&x->m);
 	sysfs_write(POLICY, "\n");
-	x->ops->close(x);
+	if (x->ops->close)
+		x->ops->close(x);
 	sysfs_write("/sys/bus/pci/rescan", "1");
 	if (variant->no_driver) {
 		sysfs_write(PCI_DRIVERS "p2p_gpu/unbind", x->gpu);
@@ -293,7 +248,7 @@ TEST_F_TIMEOUT(exporter, transfers, 120)
 	if (self->x.ops == &object_ops) {
 		struct p2p_gpu_info info;
 
-		ASSERT_EQ(0, gpu_info(&self->x.o, &info));
+		ASSERT_EQ(0, gpu_info(&m->o, &info));
 		off = info.vram;
 	}
 	ASSERT_EQ(0, edu_vram(off, vram, m->gpu));
@@ -306,16 +261,14 @@ TEST_F_TIMEOUT(exporter, permissions, 120)
 	struct gpu_mr *m = &self->x.m;
 
 	memset(m->o.ptr, 0x42, m->gpu);
-	ASSERT_EQ(m->o.ptr, self->x.ops->map(&self->x, m->o.ptr, m->gpu,
-					     PROT_READ));
+	ASSERT_EQ(0, gpu_map(&m->o, m->o.ptr, PROT_READ));
 	EXPECT_REFUSED(m, gpu_mr_write(m, m->ram + 5, 10));
 	EXPECT_TRUE(p2p_trace_seen("p2p_refuse", "reason=vma-write err=-1", 1));
 	EXPECT_EQ(0, gpu_mr_read(m, m->ram, m->gpu));
 	EXPECT_EQ(0, memcmp(m->peer, m->o.ptr, m->gpu));
 	EXPECT_EQ(1, p2p_trace_count("p2p_map", " ro"));
 
-	ASSERT_EQ(m->o.ptr, self->x.ops->map(&self->x, m->o.ptr, m->gpu,
-					     GPU_MR_RW));
+	ASSERT_EQ(0, gpu_map(&m->o, m->o.ptr, GPU_MR_RW));
 	EXPECT_WORKS(m, 0, m->len);
 	ASSERT_EQ(0, mprotect(m->o.ptr, m->gpu, PROT_READ));
 	EXPECT_REFUSED(m, gpu_mr_write(m, m->ram, 1));

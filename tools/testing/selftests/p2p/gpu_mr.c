@@ -50,13 +50,9 @@ void gpu_mr_dereg(struct gpu_mr *m)
 
 int gpu_mr_open(struct gpu_mr *m)
 {
-	int err, fd;
+	int fd = gpu_open(m->open_flags ? m->open_flags : O_RDWR);
+	int err;
 
-	m->prot = m->prot ? m->prot : GPU_MR_RW;
-	m->access = m->access ? m->access : GPU_MR_ODP;
-	m->len = m->ram + m->gpu + m->ram;
-
-	fd = gpu_open(m->open_flags ? m->open_flags : O_RDWR);
 	if (fd < 0)
 		return fd;
 	err = gpu_alloc(&m->o, fd, m->gpu, m->flags);
@@ -64,12 +60,25 @@ int gpu_mr_open(struct gpu_mr *m)
 		close(fd);
 		return err;
 	}
+	return gpu_mr_open_file(m);
+}
+
+int gpu_mr_open_file(struct gpu_mr *m)
+{
+	int err;
+
+	m->prot = m->prot ? m->prot : GPU_MR_RW;
+	m->access = m->access ? m->access : GPU_MR_ODP;
+	m->len = m->ram + m->gpu + m->ram;
+	m->o.size = m->gpu;
+
 	err = p2p_rdma_open(&m->r, NULL);
 	if (err)
 		goto close;
 
 	err = -ENOMEM;
-	m->buf = lonely(m->len, m->border);
+	if (!m->buf)
+		m->buf = lonely(m->len, m->border);
 	if (m->buf == MAP_FAILED)
 		goto close;
 	err = gpu_map(&m->o, m->buf + m->ram, m->prot);

@@ -44,6 +44,12 @@ struct gpu_mr {
  * RAM beside it the CPU has no page tables there at all.
  */
 int gpu_mr_open(struct gpu_mr *m);
+/*
+ * The same over any file that can be mapped: m->o.fd at m->o.offset. The file is
+ * closed with all the rest, also after a failure. m->buf may be m->len bytes of
+ * RAM that are there already.
+ */
+int gpu_mr_open_file(struct gpu_mr *m);
 void gpu_mr_close(struct gpu_mr *m);
 int gpu_mr_reg(struct gpu_mr *m);
 void gpu_mr_dereg(struct gpu_mr *m);

@@ -2,13 +2,15 @@
 /*
  * p2p_torture: everything at once, at random, and not one wrong byte.
  *
- *	p2p_torture [--seconds N] [--seed S]
+ *	p2p_torture [--seconds N] [--seed S] [--exporter object|resource|vfio]
  *
  * Workers transfer data between their buffers and check each byte; their imps
  * move the memory and change its mapping; processes die at work; drivers and
  * devices come and go; the policy changes. In the end nothing is left over.
  * "make torture" runs it for longer; a seed gives each thread the same random
  * numbers again, but not the same order among the threads.
+ *
+ * The memory is in objects of p2p_gpu, or a BAR by its file in sysfs or vfio-pci.
  *
  * VM: --topo switch
  * VM: --topo switch --cpu EPYC --iommu lazy --expect-splat DMAR:.*fault
@@ -216,12 +218,10 @@ static long objects(const char *unused)
 	return gpu_objects();
 }
 
-/* Nobody holds a driver any more: it can be unloaded, and comes back. */
-static bool reload(const char *module)
+/* Nobody holds a driver any more: it can be unloaded. */
+static bool unload(const char *module)
 {
-	const char *build = getenv("P2P_BUILD");
-	char path[512];
-	int fd, ret = -1;
+	int ret = -1;
 
 	for (int i = 0; i < 1000 && ret; i++) {
 		ret = syscall(SYS_delete_module, module, O_NONBLOCK);
@@ -232,6 +232,15 @@ static bool reload(const char *module)
 		printf("# rmmod %s: %s\n", module, strerror(errno));
 		return false;
 	}
+	return true;
+}
+
+static bool load(const char *module)
+{
+	const char *build = getenv("P2P_BUILD");
+	char path[512];
+	int fd, ret;
+
 	snprintf(path, sizeof(path), "%s/samples/p2p/%s.ko",
 		 build ? build : ".", module);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -240,18 +249,71 @@ static bool reload(const char *module)
 	return !ret;
 }
 
-static unsigned int option(int argc, char **argv, const char *name,
-			   unsigned int def)
+static bool reload(const char *module)
+{
+	return unload(module) && load(module);
+}
+
+static const char *option(int argc, char **argv, const char *name,
+			  const char *def)
 {
 	for (int i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], name))
-			return strtoul(argv[i + 1], NULL, 0);
+			return argv[i + 1];
 	return def;
+}
+
+static enum t_exporter by_name(const char *name)
+{
+	static const char * const names[] = {
+		[T_OBJECT] = "object", [T_RESOURCE] = "resource",
+		[T_VFIO] = "vfio",
+	};
+
+	for (int i = 0; i <= T_VFIO; i++)
+		if (!strcmp(name, names[i]))
+			return i;
+	ksft_exit_fail_msg("no exporter \"%s\"\n", name);
+}
+
+/* p2p_gpu is there until it is known what can reach the GPU. */
+static int begin(void)
+{
+	bool object = t->exporter == T_OBJECT;
+	int err = object ? gpu_rebind(true) : 0;
+
+	if (!err)
+		err = probe();
+	if (err || object)
+		return err;
+	t->again = false;	/* without objects nothing tells that it is late */
+	if (!unload("p2p_gpu"))
+		return -EBUSY;
+	err = t_bar_prepare();
+	if (err) {
+		t_bar_restore();
+		load("p2p_gpu");
+	}
+	return err;
+}
+
+/* What can be left over of objects, and of a BAR */
+static void check_objects(void)
+{
+	ksft_test_result(zero(objects, "objects"), "no object is left\n");
+	ksft_test_result(!canary_wrong(), "free VRAM is as it was left\n");
+}
+
+static void check_bar(void)
+{
+	ksft_test_result(!t_bar_restore(), "nothing is offered any more\n");
+	ksft_test_result(load("p2p_gpu"), "p2p_gpu is back\n");
 }
 
 int main(int argc, char **argv)
 {
-	unsigned int seconds = option(argc, argv, "--seconds", 20);
+	const char *name = option(argc, argv, "--exporter", "object");
+	unsigned int seconds;
 	int err;
 
 	setlinebuf(stdout);
@@ -260,16 +322,16 @@ int main(int argc, char **argv)
 		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (t == MAP_FAILED)
 		ksft_exit_fail_msg("no memory\n");
-	t->seed = option(argc, argv, "--seed", 1);
-	err = gpu_rebind(true);
-	if (!err)
-		err = probe();
+	seconds = strtoul(option(argc, argv, "--seconds", "20"), NULL, 0);
+	t->seed = strtoul(option(argc, argv, "--seed", "1"), NULL, 0);
+	t->exporter = by_name(name);
+	err = begin();
 	if (err)
 		ksft_exit_fail_msg("cannot begin: %d\n", err);
-	ksft_print_msg("seed %llu, %u seconds, %s, %s\n",
-		       (unsigned long long)t->seed, seconds,
+	ksft_print_msg("seed %llu, %u seconds, %s, %s, %s\n",
+		       (unsigned long long)t->seed, seconds, name,
 		       t->edu ? "with DMA engine" : "no DMA engine",
-		       t->again ? "behind an IOMMU" : "no IOMMU");
+		       translated() ? "behind an IOMMU" : "no IOMMU");
 	ksft_set_plan(6);
 
 	p2p_trace_begin();
@@ -282,9 +344,11 @@ int main(int argc, char **argv)
 	ksft_test_result(zero(edu_dma_live, "mappings") &&
 			 zero(edu_dma_live, "iova bytes"),
 			 "no DMA mapping is left\n");
+	if (t->exporter != T_OBJECT)
+		check_bar();
 	ksft_test_result(!t_events_restore(), "both drivers are bound\n");
-	ksft_test_result(zero(objects, "objects"), "no object is left\n");
-	ksft_test_result(!canary_wrong(), "free VRAM is as it was left\n");
+	if (t->exporter == T_OBJECT)
+		check_objects();
 	ksft_test_result(reload("p2p_gpu") && (!t->edu || reload("p2p_edu")),
 			 "both drivers can go\n");
 	printf("# torture: %s, seed %llu, %u seconds, %.1f minutes\n",

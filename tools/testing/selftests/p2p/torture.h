@@ -43,12 +43,23 @@ enum t_event {
 	EV_EDU,			/* importer likewise */
 	EV_POLICY,		/* @down and @end mean the write returned */
 	EV_ACS,			/* breaks nothing in any of our topologies */
+	EV_OFFER,		/* withheld and given back, as EV_POLICY */
 	NR_EV
 };
 
 struct t_epoch {
 	atomic_uint begin, down, end;
 };
+
+/* Whose memory is between the RAM. */
+enum t_exporter {
+	T_OBJECT,		/* of p2p_gpu */
+	T_RESOURCE,		/* resource2 in sysfs, with p2p_mmap */
+	T_VFIO,			/* BAR 2, by vfio-pci */
+};
+
+/* Who does something */
+enum t_by { BY_CPU, BY_RDMA, BY_EDU };
 
 /* What is counted in the last table. */
 enum t_op {
@@ -59,7 +70,7 @@ enum t_op {
 	OP_MUNMAP, OP_MMAP, OP_MREMAP_MOVE, OP_MREMAP_SHRINK, OP_MREMAP_GROW,
 	OP_MPROTECT, OP_MAP_FIXED, OP_MADVISE, OP_FORK, OP_EXEC,
 	OP_DOOMED, OP_DOOMED_IO, OP_UNBIND_GPU, OP_UNBIND_EDU, OP_UNPLUG_GPU,
-	OP_UNPLUG_EDU, OP_RESET, OP_POLICY, OP_ACS,
+	OP_UNPLUG_EDU, OP_RESET, OP_POLICY, OP_ACS, OP_RESET_USED, OP_WITHHOLD,
 	NR_OPS
 };
 
@@ -73,13 +84,14 @@ enum t_cause {
 	WHY_EDU_GONE,
 	WHY_POLICY,
 	WHY_BUSY,		/* see T_BUSY_MS */
+	WHY_WITHHELD,
 	NR_WHY
 };
 
 /*
  * A fault that loses against invalidations for as long as this ends with -EBUSY,
  * on RAM as on stock Linux (HMM_RANGE_DEFAULT_TIMEOUT). Only a machine with too
- * much else to do gets there.
+ * much else to do gets there. Waiting for the end of a reset does not count.
  */
 #define T_BUSY_MS	1000
 
@@ -99,6 +111,7 @@ struct t_progress {
 struct t_shared {
 	uint64_t seed;
 	uint64_t start;		/* ms */
+	enum t_exporter exporter;
 	bool edu;		/* there is a DMA engine */
 	bool again;		/* and an IOMMU that stops it: see OP_EDU_AGAIN */
 	char base_policy[32];	/* with which all can reach all */
@@ -107,6 +120,11 @@ struct t_shared {
 	char why[4096];
 	struct t_epoch ev[NR_EV];
 	atomic_bool denied;	/* by the policy; stable between its epochs */
+	atomic_bool withheld;	/* by the owner, likewise */
+	pthread_rwlock_t offer_lock;	/* not T_OBJECT; see t_hold_offer() */
+	atomic_ullong reset_due;	/* ms; UINT64_MAX: under way, or never */
+	atomic_ullong reset_since;	/* ms, 0: none is under way */
+	atomic_ullong reset_ms;		/* all resets together */
 	atomic_ulong ops[NR_OPS];
 	atomic_ulong errors[NR_OPS][NR_WHY];
 	atomic_uint nr_last[NR_OPS];
@@ -163,7 +181,8 @@ struct t_worker {
 	uint64_t dev;		/* where the engine sees the buffer */
 	unsigned int edu_gen;
 	bool freed;
-	unsigned int gen;	/* of the data, raised for each write */
+	unsigned int gen;	/* of the data, see t_next_gen() */
+	bool unseen;		/* writes failed that nobody could look at yet */
 	struct t_bytes main;	/* RAM, the object, RAM */
 	struct t_bytes over;	/* RAM mapped over the object */
 	unsigned char was_over[T_MAX_LEN];	/* before an operation */
@@ -185,7 +204,8 @@ struct t_snap {
 	uint64_t ms;
 	unsigned int map_begin, map_end, move_begin, move_end, where;
 	unsigned int begin[NR_EV], down[NR_EV], end[NR_EV];
-	bool denied;
+	bool denied, withheld;
+	uint64_t reset_ms;
 	uint8_t state[T_GPU_PAGES];
 };
 
@@ -193,21 +213,25 @@ struct t_verdict {
 	bool may_fail, must_fail;
 	bool lax;		/* the mapping changed: where data went is open */
 	unsigned int why;	/* BIT(enum t_cause): what explains a failure */
-	uint64_t took;		/* ms */
+	uint64_t took;		/* ms, without resets */
 };
 
 /* torture_oracle.c: who may fail, and which byte may be where */
 unsigned char t_pattern(unsigned int owner, unsigned int gen, size_t off);
 void t_fill(struct t_worker *w, unsigned char *p, bool over, unsigned int gen,
 	    size_t off, size_t len);
+unsigned int t_next_gen(struct t_worker *w);
 void t_describe(char *text, size_t size, const unsigned char *p, size_t len,
 		size_t off);
 void t_snap(struct t_worker *w, struct t_snap *s);
 bool t_gpu_dead(struct t_worker *w, const struct t_snap *s);
 bool t_gpu_doubtful(struct t_worker *w, const struct t_snap *s);
+/* May the owner have withheld the memory from @by, and did he all the time? */
+bool t_withheld(const struct t_snap *before, const struct t_snap *after,
+		enum t_by by, bool *all);
 void t_expect(struct t_worker *w, const struct t_snap *before,
 	      const struct t_snap *after, size_t off, size_t len, bool write,
-	      bool edu, struct t_verdict *v);
+	      enum t_by by, struct t_verdict *v);
 /* Is the outcome one that @v explains? Counts it. */
 int t_outcome(struct t_worker *w, enum t_op op, const struct t_verdict *v,
 	      int status, size_t off, size_t len);
@@ -219,12 +243,24 @@ void t_written(struct t_worker *w, const struct t_snap *before,
 int t_check_read(struct t_worker *w, const struct t_snap *before, bool lax,
 		 const unsigned char *got, size_t off, size_t len,
 		 const char *what);
-/* Compare the memory itself; under map_lock. 1: the object is gone. */
+/* Compare the memory itself; under map_lock. 1: the object cannot be seen. */
 int t_check(struct t_worker *w, size_t off, size_t len, const char *what);
 int t_cpu_copy(void *to, const void *from, size_t len);
 
 /* torture_map.c: what happens to the mapping of the object */
 void t_map_op(struct t_worker *w, struct t_rng *rng);
+
+/* torture_bar.c: exporters that are a BAR; t_open() is for all of them */
+int t_bar_prepare(void);
+int t_bar_restore(void);
+int t_bar_enable(void);		/* again: the device is a new one */
+int t_open(struct gpu_mr *m, int slot);
+/* The memory is not withheld until it is released; false: it is, or soon. */
+bool t_hold_offer(void);
+void t_release_offer(void);
+uint64_t t_reset_ms(void);
+void t_bar_reset(struct t_worker *w);
+void t_bar_withhold(struct t_rng *rng);
 
 /* torture_transfer.c: one operation, and whether it did what it should */
 int t_transfer(struct t_worker *w, enum t_op op);
@@ -238,6 +274,8 @@ void t_choose(struct t_worker *w, size_t most, size_t *off, size_t *len);
 void t_worker_process(int process);
 void t_doomed_process(int slot, unsigned int who);
 void t_event_process(void);
+/* Nothing is mapped of VRAM for DMA, or it is a failure. */
+void t_nothing_is_live(const char *why);
 
 /* Back to how it was found; also when a run was cut short. */
 int t_events_restore(void);

@@ -53,7 +53,8 @@ static void act(struct doomed *d)
 
 	switch (t_below(&d->rng, 24)) {
 	case 0:
-		gpu_move(&d->m.o, t_below(&d->rng, 2));
+		if (t->exporter == T_OBJECT)
+			gpu_move(&d->m.o, t_below(&d->rng, 2));
 		break;
 	case 1:
 		munmap(d->m.o.ptr + t_below(&d->rng, d->m.gpu), T_PAGE);
@@ -70,7 +71,7 @@ static void act(struct doomed *d)
 		p2p_rdma_reset(&d->m.r);
 		break;
 	case 5:
-		if (t_one_in(&d->rng, 10))
+		if (t->exporter == T_OBJECT && t_one_in(&d->rng, 10))
 			gpu_free(&d->m.o);
 		break;
 	case 6:
@@ -94,7 +95,8 @@ static void die(struct doomed *d)
 		close(d->m.o.fd);
 		break;
 	case 2:
-		gpu_free(&d->m.o);
+		if (t->exporter == T_OBJECT)
+			gpu_free(&d->m.o);
 		break;
 	case 3:
 		gpu_mr_dereg(&d->m);
@@ -123,7 +125,7 @@ void t_doomed_process(int slot, unsigned int who)
 	t_seed(&d.rng, who);
 	d.m.ram = T_PAGE;
 	d.m.gpu = (1 + t_below(&d.rng, 16)) * T_PAGE;
-	if (gpu_mr_open(&d.m))
+	if (t_open(&d.m, slot))
 		_exit(0);	/* the GPU is away */
 	memset(d.m.peer, 0xd0, d.m.len);
 	t_note(OP_DOOMED, "process %d", getpid());

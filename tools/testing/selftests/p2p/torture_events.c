@@ -82,9 +82,14 @@ static void reset(const struct device *d)
 	t_note(OP_RESET, "%s: %d", d->name, err);
 }
 
+static bool has_driver(const struct device *d)
+{
+	return d == &edu || t->exporter == T_OBJECT;
+}
+
 static void lose(struct device *d, struct t_rng *rng)
 {
-	bool unplug = t_one_in(rng, 3);
+	bool unplug = !has_driver(d) || t_one_in(rng, 3);
 	char name[32];
 	int err;
 
@@ -100,7 +105,9 @@ static void lose(struct device *d, struct t_rng *rng)
 	if (!unplug && t_one_in(rng, 3))
 		reset(d);
 	err = unplug ? sysfs_write("/sys/bus/pci/rescan", "1") : bind(d);
-	if (!err && !dev_has(d, "driver"))
+	if (!err && !has_driver(d))
+		err = t_bar_enable();
+	else if (!err && !dev_has(d, "driver"))
 		err = -ENODEV;
 	if (err)
 		t_fail("%s after %s: %d", d->name,
@@ -122,7 +129,12 @@ static void *drivers(void *arg)
 		if (t->stop)
 			break;
 		t_begin(T_SLOT_EVENTS, OP_UNBIND_GPU);
-		lose(t->edu && t_one_in(&rng, 3) ? &edu : &gpu, &rng);
+		if (t->exporter != T_OBJECT)
+			t_bar_withhold(&rng);
+		if (t->edu && t_one_in(&rng, 3))
+			lose(&edu, &rng);
+		else if (t->exporter != T_VFIO)
+			lose(&gpu, &rng);
 	}
 	t->progress[T_SLOT_EVENTS].pid = 0;
 	return NULL;
@@ -140,10 +152,10 @@ static int set_policy(const char *text)
 }
 
 /*
- * Nothing is mapped that the policy forbids. A fault that was under way has a
+ * Nothing is mapped that somebody forbids. A fault that was under way has a
  * mapping until it gives up; evicted objects are none of the policy's business.
  */
-static void nothing_denied_is_live(const char *text)
+void t_nothing_is_live(const char *why)
 {
 	long n = 0;
 
@@ -154,7 +166,7 @@ static void nothing_denied_is_live(const char *text)
 			return;
 		usleep(10000);
 	}
-	t_fail("%ld mappings of VRAM are live in spite of \"%s\"", n, text);
+	t_fail("%ld mappings of VRAM are live in spite of \"%s\"", n, why);
 }
 
 static void flip_policy(struct t_rng *rng)
@@ -198,7 +210,7 @@ static void flip_policy(struct t_rng *rng)
 	atomic_fetch_add(&t->ev[EV_POLICY].down, 1);
 	atomic_fetch_add(&t->ev[EV_POLICY].end, 1);
 	if (denied && t->edu)
-		nothing_denied_is_live(text);
+		t_nothing_is_live(text);
 }
 
 /* The place of the ACS control in a bridge's config space, 0 if it has none. */
@@ -269,7 +281,8 @@ void t_event_process(void)
 {
 	pthread_t a, b;
 
-	if (find(&gpu) || (t->edu && find(&edu)))
+	if ((has_driver(&gpu) ? find(&gpu) : pci_find_gpu(gpu.name)) ||
+	    (t->edu && find(&edu)))
 		t_fail("no device to torture");
 	if (!t->stop && (pthread_create(&a, NULL, drivers, NULL) ||
 			 pthread_create(&b, NULL, topology, NULL)))

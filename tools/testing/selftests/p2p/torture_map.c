@@ -36,24 +36,36 @@ static void note(struct run *r, enum t_op op, const char *how)
 	t_note(op, "worker %d pages %zu+%zu %s", r->w->id, r->first, r->n, how);
 }
 
-static void map_back(struct run *r)
-{
-	struct gpu_obj *o = &r->w->m.o;
-	void *p = mmap(r->p, r->len, GPU_MR_RW, MAP_SHARED | MAP_FIXED, o->fd,
-		       o->offset + r->first * T_PAGE);
-
-	note(r, OP_MMAP, "");
-	set(r, ST_RW);
-	if (p == MAP_FAILED)
-		lost(r, "mmap");
-}
-
 static void map_hole(struct run *r)
 {
 	note(r, OP_MUNMAP, "");
 	set(r, ST_HOLE);
 	if (munmap(r->p, r->len))
 		lost(r, "munmap");
+}
+
+/* Of resource2 not while it is withheld: peers could never use the mapping. */
+static void map_back(struct run *r)
+{
+	bool hold = t->exporter == T_RESOURCE;
+	struct gpu_obj *o = &r->w->m.o;
+	void *p;
+
+	if (hold && !t_hold_offer())
+		return;
+	p = mmap(r->p, r->len, GPU_MR_RW, MAP_SHARED | MAP_FIXED, o->fd,
+		 o->offset + r->first * T_PAGE);
+	if (hold)
+		t_release_offer();
+	note(r, OP_MMAP, "");
+	set(r, ST_RW);
+	if (p != MAP_FAILED)
+		return;
+	/* The file in sysfs goes with the device. */
+	if (t->exporter != T_RESOURCE || t->ev[EV_GPU].begin == r->w->gpu_gen)
+		lost(r, "mmap");
+	else
+		map_hole(r);
 }
 
 static void map_protect(struct run *r)
@@ -125,6 +137,7 @@ static void map_shrink(struct run *r)
 	note(r, OP_MREMAP_SHRINK, "");
 	if (mremap(r->p, r->len, T_PAGE, 0) != r->p) {
 		/* Over several VMAs: as before, or a part is gone. */
+		map_hole(r);
 		map_back(r);
 		return;
 	}

@@ -41,6 +41,16 @@ void t_fill(struct t_worker *w, unsigned char *p, bool over, unsigned int gen,
 		p[i] = t_pattern(2 * w->id + over, gen, off + i);
 }
 
+/*
+ * Each write has data of its own. But as long as withheld memory may have some of
+ * a write that failed, the next one writes the same: a byte has two values to
+ * choose from, not three.
+ */
+unsigned int t_next_gen(struct t_worker *w)
+{
+	return w->unseen ? w->gen : ++w->gen;
+}
+
 /* Whose are the bytes around a wrong one? */
 void t_describe(char *text, size_t size, const unsigned char *p, size_t len,
 		size_t off)
@@ -81,6 +91,8 @@ void t_snap(struct t_worker *w, struct t_snap *s)
 		s->begin[i] = t->ev[i].begin;
 	}
 	s->denied = t->denied;
+	s->withheld = t->withheld;
+	s->reset_ms = t_reset_ms();
 	s->where = w->where;
 	memcpy(s->state, w->state, sizeof(s->state));
 	s->move_begin = w->move_begin;
@@ -102,10 +114,36 @@ static bool same(const struct t_snap *a, const struct t_snap *b, int ev)
 	return a->begin[ev] == a->end[ev] && b->begin[ev] == a->begin[ev];
 }
 
+bool t_withheld(const struct t_snap *before, const struct t_snap *after,
+		enum t_by by, bool *all)
+{
+	bool stable = same(before, after, EV_OFFER);
+
+	*all = false;
+	/* p2p_mmap is about peers only. */
+	if (by == BY_CPU && t->exporter != T_VFIO)
+		return false;
+	*all = stable && before->withheld;
+	return !stable || before->withheld;
+}
+
+static void expect_offer(const struct t_snap *before,
+			 const struct t_snap *after, enum t_by by,
+			 struct t_verdict *v)
+{
+	bool all;
+
+	if (!t_withheld(before, after, by, &all))
+		return;
+	v->why |= BIT(WHY_WITHHELD);
+	v->may_fail = true;
+	v->must_fail |= all;
+}
+
 /* A page of the object whose mapping did not change. */
 static void expect_page(struct t_worker *w, const struct t_snap *before,
 			const struct t_snap *after, int state, bool write,
-			bool edu, struct t_verdict *v)
+			enum t_by by, struct t_verdict *v)
 {
 	switch (state) {
 	case ST_OVER:
@@ -130,7 +168,9 @@ static void expect_page(struct t_worker *w, const struct t_snap *before,
 		v->why |= BIT(WHY_GPU_GONE);
 		v->may_fail = true;
 	}
-	if (!edu || (same(before, after, EV_POLICY) && !before->denied))
+	expect_offer(before, after, by, v);
+	if (by != BY_EDU ||
+	    (same(before, after, EV_POLICY) && !before->denied))
 		return;
 	v->why |= BIT(WHY_POLICY);
 	v->may_fail = true;
@@ -144,13 +184,14 @@ static void expect_page(struct t_worker *w, const struct t_snap *before,
 
 void t_expect(struct t_worker *w, const struct t_snap *before,
 	      const struct t_snap *after, size_t off, size_t len, bool write,
-	      bool edu, struct t_verdict *v)
+	      enum t_by by, struct t_verdict *v)
 {
 	size_t gpu = w->m.gpu / T_PAGE;
 	bool changed = before->map_begin != before->map_end ||
 		       after->map_begin != before->map_begin;
+	bool all;
 
-	v->took = after->ms - before->ms;
+	v->took = after->ms - before->ms - (after->reset_ms - before->reset_ms);
 	if (v->took >= T_BUSY_MS) {
 		v->why |= BIT(WHY_BUSY);
 		v->may_fail = true;
@@ -165,15 +206,17 @@ void t_expect(struct t_worker *w, const struct t_snap *before,
 			v->why |= BIT(WHY_REMAPPED);
 			if (t_gpu_dead(w, before) || t_gpu_doubtful(w, after))
 				v->why |= BIT(WHY_GPU_GONE) | BIT(WHY_FREED);
-			if (edu && !(same(before, after, EV_POLICY) &&
-				     !before->denied))
+			if (by == BY_EDU && !(same(before, after, EV_POLICY) &&
+					      !before->denied))
 				v->why |= BIT(WHY_POLICY);
+			if (t_withheld(before, after, by, &all))
+				v->why |= BIT(WHY_WITHHELD);
 			continue;
 		}
 		expect_page(w, before, after, before->state[p - T_RAM_PAGES],
-			    write, edu, v);
+			    write, by, v);
 	}
-	if (!edu)
+	if (by != BY_EDU)
 		return;
 	if (before->down[EV_EDU] > w->edu_gen) {
 		v->why = BIT(WHY_EDU_GONE);	/* nothing else is looked at */
@@ -206,6 +249,9 @@ static bool explains(enum t_cause why, enum t_op op, int status)
 			return status == -ENODEV;
 		case WHY_BUSY:
 			return status == -EBUSY;
+		case WHY_WITHHELD:
+			return status == (t->exporter == T_VFIO ? -ENXIO :
+								  -EFAULT);
 		default:
 			return false;
 		}
@@ -339,24 +385,28 @@ static int check_object(struct t_worker *w, size_t off, size_t len,
 			bool direct, const char *what)
 {
 	static __thread unsigned char got[T_PAGE];
-	struct t_snap s;
+	struct t_snap s, after;
 	const unsigned char *from = direct ? w->m.buf + off :
 					     w->view + (off - T_GPU_OFF);
+	bool withheld, all;
+	int err;
 
 	t_snap(w, &s);
-	if (t_cpu_copy(got, from, len)) {
-		t_snap(w, &s);
-		if (t_gpu_dead(w, &s) || t_gpu_doubtful(w, &s))
+	err = t_cpu_copy(got, from, len);
+	t_snap(w, &after);
+	withheld = t_withheld(&s, &after, BY_CPU, &all);
+	if (err) {
+		if (t_gpu_dead(w, &after) || t_gpu_doubtful(w, &after) ||
+		    withheld)
 			return 1;
 		return t_fail("worker %d: SIGBUS, %s, offset %#zx",
 			      w->id, what, off);
 	}
-	if (t_gpu_dead(w, &s))
-		return t_fail("worker %d: the CPU sees an object that is gone, %s, %#zx",
-			      w->id, what, off);
+	if (t_gpu_dead(w, &s) || all)
+		return t_fail("worker %d: the CPU sees an object that is %s, %s, %#zx",
+			      w->id, all ? "withheld" : "gone", what, off);
 	/* While the device goes, QEMU may answer for it. */
-	t_snap(w, &s);
-	if (t_gpu_doubtful(w, &s))
+	if (t_gpu_doubtful(w, &after))
 		return 1;
 	return settle(w, &w->main, got, off, len, what);
 }
@@ -390,6 +440,8 @@ int t_check(struct t_worker *w, size_t off, size_t len, const char *what)
 		ret = check_object(w, off, n, false, what);
 		gone |= ret;
 	}
+	/* What is gone for good does not matter any more. */
+	w->unseen |= gone && t->exporter == T_VFIO;
 	return ret < 0 ? ret : gone;
 }
 

@@ -32,6 +32,7 @@ const char * const t_op_names[NR_OPS] = {
 	[OP_UNBIND_EDU] = "unbind p2p_edu", [OP_UNPLUG_GPU] = "unplug GPU",
 	[OP_UNPLUG_EDU] = "unplug engine", [OP_RESET] = "reset",
 	[OP_POLICY] = "policy", [OP_ACS] = "ACS",
+	[OP_RESET_USED] = "reset in use", [OP_WITHHOLD] = "withhold",
 };
 
 static const char * const why_names[NR_WHY] = {
@@ -39,6 +40,7 @@ static const char * const why_names[NR_WHY] = {
 	[WHY_REMAPPED] = "remapped", [WHY_FREED] = "freed",
 	[WHY_GPU_GONE] = "GPU gone", [WHY_EDU_GONE] = "engine gone",
 	[WHY_POLICY] = "policy", [WHY_BUSY] = "over a second",
+	[WHY_WITHHELD] = "withheld",
 };
 
 uint64_t t_now(void)
@@ -70,8 +72,9 @@ void t_note(enum t_op op, const char *fmt, ...)
 int t_fail(const char *fmt, ...)
 {
 	va_list ap;
+	int none = 0;
 
-	if (!atomic_exchange(&t->failed, 1)) {
+	if (atomic_compare_exchange_strong(&t->failed, &none, 1)) {
 		va_start(ap, fmt);
 		vsnprintf(t->why, sizeof(t->why), fmt, ap);
 		va_end(ap);

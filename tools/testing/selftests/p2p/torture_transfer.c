@@ -100,7 +100,7 @@ int t_transfer(struct t_worker *w, enum t_op op)
 
 	t_choose(w, edu ? 3000 : 9000, &off, &len);
 	if (write) {
-		t_fill(w, w->pat, false, ++w->gen, off, len);
+		t_fill(w, w->pat, false, t_next_gen(w), off, len);
 		memcpy(w->m.peer, w->pat, len);
 	} else {
 		memset(w->m.peer, 0xee, len);
@@ -109,7 +109,8 @@ int t_transfer(struct t_worker *w, enum t_op op)
 	memcpy(w->was_over, w->over.want, sizeof(w->was_over));
 	status = do_transfer(w, op, off, len);
 	t_snap(w, &after);
-	t_expect(w, &before, &after, off, len, write, edu, &v);
+	t_expect(w, &before, &after, off, len, write, edu ? BY_EDU : BY_RDMA,
+		 &v);
 	ret = t_outcome(w, op, &v, status, off, len);
 	if (ret)
 		return ret;
@@ -137,6 +138,8 @@ int t_edu_copy(struct t_worker *w)
 	size_t ram, off, len, dst;
 	int status, lock, ret;
 
+	/* That would be other data than that of the write before. */
+	from_ram &= !w->unseen;
 	do
 		t_choose(w, 2000, &off, &len);
 	while (off < T_GPU_OFF);
@@ -149,8 +152,8 @@ int t_edu_copy(struct t_worker *w)
 			    edu_copy(w->edu, w->dev + off, w->dev + ram, len);
 	close(lock);
 	t_snap(w, &after);
-	t_expect(w, &before, &after, off, len, from_ram, true, &v);
-	t_expect(w, &before, &after, ram, len, !from_ram, true, &v);
+	t_expect(w, &before, &after, off, len, from_ram, BY_EDU, &v);
+	t_expect(w, &before, &after, ram, len, !from_ram, BY_EDU, &v);
 	ret = t_outcome(w, OP_EDU_COPY, &v, status, dst, len);
 	if (ret)
 		return ret;
@@ -194,14 +197,14 @@ int t_edu_again(struct t_worker *w)
 	len = 1 + t_below(&w->rng, 500);
 	off = T_GPU_OFF + t_below(&w->rng, w->m.gpu / T_PAGE) * T_PAGE +
 	      t_below(&w->rng, T_PAGE / 2 - len);
-	t_fill(w, w->pat, false, ++w->gen, off, len);
+	t_fill(w, w->pat, false, t_next_gen(w), off, len);
 	lock = edu_lock(LOCK_EX);
 	pthread_mutex_lock(&w->imp_lock);
 	t_snap(w, &before);
 	memcpy(w->was_over, w->over.want, sizeof(w->was_over));
 	status = edu_write(w->edu, w->dev + off, w->pat, len);
 	t_snap(w, &after);
-	t_expect(w, &before, &after, off, len, true, true, &v);
+	t_expect(w, &before, &after, off, len, true, BY_EDU, &v);
 	if (t_outcome(w, OP_EDU_AGAIN, &v, status, off, len))
 		goto unlock;
 	pthread_mutex_lock(&w->map_lock);
@@ -236,12 +239,12 @@ int t_cpu_write(struct t_worker *w)
 	int err, ret;
 
 	t_choose(w, 5000, &off, &len);
-	t_fill(w, w->pat, false, ++w->gen, off, len);
+	t_fill(w, w->pat, false, t_next_gen(w), off, len);
 	pthread_mutex_lock(&w->map_lock);
 	t_snap(w, &before);
 	err = t_cpu_copy(w->m.buf + off, w->pat, len);
 	t_snap(w, &after);
-	t_expect(w, &before, &after, off, len, true, false, &v);
+	t_expect(w, &before, &after, off, len, true, BY_CPU, &v);
 	t_count(OP_CPU_WRITE);
 	if (err ? !v.may_fail && !v.must_fail : v.must_fail)
 		ret = t_fail("worker %d: CPU write of %zu bytes at %#zx: %d (%#x)",

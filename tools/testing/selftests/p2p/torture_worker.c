@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* gpu_mr_open() and libibverbs' start are for one thread at a time. */
+/* t_open() and libibverbs' start are for one thread at a time. */
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool steady(enum t_event ev, unsigned int *gen)
@@ -82,7 +82,8 @@ static void worker_close(struct t_worker *w)
 		gpu_mr_dereg(&w->m);
 		edu_close(w);
 		t_snap(w, &s);
-		if (!t_gpu_doubtful(w, &s) && gpu_wait_extents(&w->m.o, 0)) {
+		if (t->exporter == T_OBJECT && !t_gpu_doubtful(w, &s) &&
+		    gpu_wait_extents(&w->m.o, 0)) {
 			t_snap(w, &s);
 			if (!t_gpu_doubtful(w, &s) && !w->freed)
 				t_fail("worker %d: %d extents are left after all was closed",
@@ -96,6 +97,36 @@ unlock:
 	pthread_mutex_unlock(&w->imp_lock);
 }
 
+/* The buffer and the view, and all bytes are zeros. */
+static int open_memory(struct t_worker *w)
+{
+	int err;
+
+	memset(&w->m, 0, sizeof(w->m));
+	memset(&w->main, 0, sizeof(w->main));
+	w->m.ram = T_RAM_PAGES * T_PAGE;
+	w->m.gpu = (1 + t_below(&w->rng, T_GPU_PAGES)) * T_PAGE;
+	pthread_mutex_lock(&open_lock);
+	err = t_open(&w->m, w->id);
+	pthread_mutex_unlock(&open_lock);
+	if (err)
+		return err;
+	w->view = mmap(NULL, w->m.gpu, GPU_MR_RW, MAP_SHARED, w->m.o.fd,
+		       w->m.o.offset);
+	if (w->view == MAP_FAILED) {
+		err = -errno;
+		w->view = NULL;
+	} else if (t->exporter != T_OBJECT) {
+		/* A BAR has its bytes for longer than anybody lives. */
+		err = t_cpu_copy(w->view, w->main.want, w->m.gpu);
+	}
+	if (err) {
+		unview(w);
+		gpu_mr_close(&w->m);
+	}
+	return err;
+}
+
 /* 0, 1: the GPU is away, or -1. */
 static int worker_open(struct t_worker *w)
 {
@@ -107,21 +138,10 @@ static int worker_open(struct t_worker *w)
 	/* Opening takes long: not often in vain. */
 	if (!was_steady && !t_one_in(&w->rng, 10))
 		return 1;
-	memset(&w->m, 0, sizeof(w->m));
-	w->m.ram = T_RAM_PAGES * T_PAGE;
-	w->m.gpu = (1 + t_below(&w->rng, T_GPU_PAGES)) * T_PAGE;
-	pthread_mutex_lock(&open_lock);
-	err = gpu_mr_open(&w->m);
-	pthread_mutex_unlock(&open_lock);
-	if (!err) {
-		w->view = mmap(NULL, w->m.gpu, GPU_MR_RW, MAP_SHARED, w->m.o.fd,
-			       w->m.o.offset);
-		if (w->view == MAP_FAILED) {
-			err = -errno;
-			w->view = NULL;
-			gpu_mr_close(&w->m);
-		}
-	}
+	if (!t_hold_offer())
+		return 1;
+	err = open_memory(w);
+	t_release_offer();
 	if (err || !was_steady || t->ev[EV_GPU].begin != w->gpu_gen) {
 		if (!err) {
 			unview(w);
@@ -132,8 +152,8 @@ static int worker_open(struct t_worker *w)
 		return 1;
 	}
 	w->freed = false;
+	w->unseen = false;
 	w->where = P2P_GPU_VRAM;
-	memset(&w->main, 0, sizeof(w->main));
 	memset(w->state, ST_RW, sizeof(w->state));
 	pthread_mutex_lock(&w->imp_lock);
 	w->open = true;
@@ -177,8 +197,9 @@ static int do_fork(struct t_worker *w, bool exec)
 	struct t_snap before, after;
 	int status = 0;
 	pid_t pid;
+	bool all;
 
-	t_fill(w, w->pat, false, ++w->gen, off, len);
+	t_fill(w, w->pat, false, t_next_gen(w), off, len);
 	t_note(exec ? OP_EXEC : OP_FORK, "worker %d", w->id);
 	t_snap(w, &before);
 	pid = fork();
@@ -203,6 +224,13 @@ static int do_fork(struct t_worker *w, bool exec)
 		return status ? t_fail("worker %d: exec: %#x", w->id, status) : 0;
 	if (t_gpu_dead(w, &before) || t_gpu_doubtful(w, &after))
 		return 0;
+	/* It may have got half-way. */
+	if (t_withheld(&before, &after, BY_CPU, &all) &&
+	    WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+		memcpy(w->main.alt + off, w->pat, len);
+		w->unseen = true;
+		return 0;
+	}
 	if (status)
 		return t_fail("worker %d: a child sees a wrong object, %#x, %#zx+%#zx",
 			      w->id, status, off, len);
@@ -244,6 +272,8 @@ static int free_object(struct t_worker *w)
 	struct t_snap s;
 	int err;
 
+	if (t->exporter != T_OBJECT)
+		return worker_open(w);
 	pthread_mutex_lock(&w->imp_lock);
 	t_note(OP_FREE, "worker %d", w->id);
 	err = w->freed ? 0 : gpu_free(&w->m.o);
@@ -289,6 +319,11 @@ static int step(struct t_worker *w)
 	struct t_snap s;
 	unsigned int n;
 
+	if (w->unseen) {
+		w->unseen = false;
+		if (check_all(w, "check of what failed") < 0)
+			return -1;
+	}
 	t_snap(w, &s);
 	if ((t_gpu_dead(w, &s) || t_gpu_doubtful(w, &s)) &&
 	    t_one_in(&w->rng, 6))
@@ -316,7 +351,7 @@ static int step(struct t_worker *w)
 		return rereg(w);
 	if (n < 980)
 		return advise_mr(w);
-	if (n < 988)
+	if (n < 988 && !w->unseen)
 		return do_fork(w, false);
 	if (n < 991)
 		return do_fork(w, true);
@@ -358,6 +393,8 @@ static void *imp(void *arg)
 		if (w->open && mood != IDLE) {
 			if (mood == STORM && t_one_in(&w->imp_rng, 2))
 				t_map_op(w, &w->imp_rng);
+			else if (t->exporter != T_OBJECT)
+				t_bar_reset(w);
 			else
 				imp_move(w);
 		}

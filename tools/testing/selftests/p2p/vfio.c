@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -266,50 +265,40 @@ int vfio_ioas_map(struct vfio_dev *v, void *p, size_t len)
 	return ioctl(v->iommufd, IOMMU_IOAS_UNMAP, &unmap) ? -errno : 0;
 }
 
-/* m->buf: RAM, with the BAR in its middle at an address like its offset. */
-static int map_around(struct gpu_mr *m, struct vfio_dev *v, int bar, size_t off)
+uint64_t vfio_offset(struct vfio_dev *v, int bar)
 {
-	unsigned char *p;
-	size_t skip;
+	struct vfio_region_info info;
 
-	p = mmap(NULL, m->len + HUGE, GPU_MR_RW, MAP_PRIVATE | MAP_ANONYMOUS,
+	return region(v, bar, &info) ? 0 : info.offset;
+}
+
+/* RAM, such that the BAR in its middle is at an address like its offset. */
+static int ram_around(struct gpu_mr *m, size_t off)
+{
+	size_t len = m->ram + m->gpu + m->ram, skip;
+	unsigned char *p;
+
+	p = mmap(NULL, len + HUGE, GPU_MR_RW, MAP_PRIVATE | MAP_ANONYMOUS,
 		 -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	skip = (off - (uintptr_t)p - m->ram) % HUGE;
 	munmap(p, skip);
-	munmap(p + skip + m->len, HUGE - skip);
+	munmap(p + skip + len, HUGE - skip);
 	m->buf = p + skip;
-	p = vfio_map(v, bar, off, m->gpu, m->prot, m->buf + m->ram);
-	return p == MAP_FAILED ? -errno : 0;
+	return 0;
 }
 
 int vfio_mr_open(struct gpu_mr *m, struct vfio_dev *v, int bar, size_t off)
 {
-	int err;
+	int err = ram_around(m, off);
 
-	m->prot = m->prot ? m->prot : GPU_MR_RW;
-	m->access = m->access ? m->access : GPU_MR_ODP;
-	m->len = m->ram + m->gpu + m->ram;
-	m->o.fd = -1;
-
-	err = p2p_rdma_open(&m->r, NULL);
-	if (!err)
-		err = map_around(m, v, bar, off);
 	if (err)
-		goto close;
-	m->iova = (uintptr_t)m->buf;
-	err = gpu_mr_reg(m);
-	if (err)
-		goto close;
-	m->peer = malloc(m->len);
-	if (m->peer)
-		m->peer_mr = p2p_rdma_reg(&m->r, m->peer, m->len,
-					  (uintptr_t)m->peer, P2P_RDMA_ALL);
-	if (m->peer_mr)
-		return 0;
-	err = -ENOMEM;
-close:
-	gpu_mr_close(m);
+		return err;
+	m->o.fd = dup(v->fd);
+	m->o.offset = vfio_offset(v, bar) + off;
+	err = gpu_mr_open_file(m);
+	/* The mapping is enough, and who closes the device means it. */
+	close_one(&m->o.fd);
 	return err;
 }

@@ -47,6 +47,8 @@ void vfio_close(struct vfio_dev *v);
 
 /* Size of BAR @bar, 0 if there is none; *flags (may be NULL) says what it is. */
 size_t vfio_bar(struct vfio_dev *v, int bar, uint32_t *flags);
+/* Where BAR @bar is in the file. */
+uint64_t vfio_offset(struct vfio_dev *v, int bar);
 /* Map a part of a BAR, at @addr exactly unless NULL. MAP_FAILED and errno. */
 void *vfio_map(struct vfio_dev *v, int bar, size_t off, size_t len, int prot,
 	       void *addr);
