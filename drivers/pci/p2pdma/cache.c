@@ -265,21 +265,6 @@ static void p2p_log(struct device *owner, struct device *importer,
 		p2p_log_refusal(owner, importer, v);
 }
 
-static void p2p_verdict_none(struct p2p_verdict *v, enum p2p_topo_reason reason,
-			     struct pci_dev *at)
-{
-	v->path = P2P_PATH_NONE;
-	v->read = false;
-	v->write = false;
-	v->atomic = false;
-	v->reason = reason;
-	v->flags &= ~(P2P_VERDICT_DEMOTED | P2P_VERDICT_IOVA |
-		      P2P_VERDICT_ALLOWED);
-	v->nr_culprits = 0;
-	if (at)
-		v->culprit[v->nr_culprits++] = p2p_fn(at);
-}
-
 /* @keep: in the cache; what users ask must not push out what drivers need. */
 static void p2p_pair(struct pci_dev *owner, struct pci_dev *importer, bool keep,
 		     const struct p2p_importer_state *state,
@@ -321,6 +306,21 @@ void p2p_pair_verdict(struct pci_dev *owner, struct pci_dev *importer,
 }
 
 #ifdef CONFIG_P2P_VMA
+static void p2p_verdict_none(struct p2p_verdict *v, enum p2p_topo_reason reason,
+			     struct pci_dev *at)
+{
+	v->path = P2P_PATH_NONE;
+	v->read = false;
+	v->write = false;
+	v->atomic = false;
+	v->reason = reason;
+	v->flags &= ~(P2P_VERDICT_DEMOTED | P2P_VERDICT_IOVA |
+		      P2P_VERDICT_ALLOWED);
+	v->nr_culprits = 0;
+	if (at)
+		v->culprit[v->nr_culprits++] = p2p_fn(at);
+}
+
 /*
  * What a query for a region adds. Not in the cache, since it changes without a
  * trace. Devices below a port that failed are marked themselves.
