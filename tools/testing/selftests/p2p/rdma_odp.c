@@ -577,6 +577,7 @@ TEST_F_TIMEOUT(odp, deregister, 120)
 	ASSERT_EQ(0, p2p_rdma_reset(&self->r));
 	self->mr = p2p_rdma_reg(&self->r, self->buf, self->len, self->iova, ODP);
 	ASSERT_NE(NULL, self->mr);
+	memset(self->ram, 0x5a, self->len);
 	ASSERT_EQ(IBV_WC_SUCCESS, odp_write(self, 0, self->len));
 	EXPECT_EQ(0, memcmp(self->buf, self->ram, self->len));
 }
