@@ -137,7 +137,7 @@ def fast_enough(tool, file, where, odp):
     """At least 0.8 of the same on RAM with --odp; the machine has bad moments."""
     args = ["-s", "65536", "-n", "100"]
     ram = there = 0.0
-    for _ in range(4):
+    for _ in range(12):
         for mine in (True, False):
             run = Run(tool, args + (odp if mine else ["--odp"]),
                       file if mine else None, where)
