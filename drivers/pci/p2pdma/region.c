@@ -227,7 +227,8 @@ EXPORT_SYMBOL_GPL(p2p_region_attach);
  *
  * No new extents; zap() of every mapping; wait until no importer holds an
  * extent and ->p2p_unmap() returned for the last one. A driver's remove() calls
- * this first. Allocates nothing and cannot fail.
+ * this when its ->fault() gives nothing any more, and before what peers may
+ * still use goes. Allocates nothing and cannot fail.
  *
  * Context: may sleep. The caller holds no lock that zap(), ->p2p_map() or
  * ->p2p_unmap() takes, and is not one of these.
