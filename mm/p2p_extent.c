@@ -83,6 +83,7 @@ void p2p_exporter_init(struct p2p_exporter *e, struct p2p_region *r)
 	e->users = 0;
 	INIT_LIST_HEAD(&e->extents);
 	e->checked = 0;
+	e->pages = NULL;
 	init_completion(&e->drained);
 	init_waitqueue_head(&e->wait);
 	atomic_set(&e->wakes, 0);

@@ -81,6 +81,12 @@ static bool p2p_req_phys_ok(const struct p2p_exporter *e, phys_addr_t phys,
 	       len <= r->len - (phys - r->start);
 }
 
+static int p2p_req_fail(struct p2p_map_req *req, enum p2p_reason reason, int err)
+{
+	req->reason = reason;
+	return req->err = err;
+}
+
 /**
  * p2p_req_add - grant one physically contiguous extent
  * @req: the request, inside ->p2p_map()
@@ -94,13 +100,18 @@ static bool p2p_req_phys_ok(const struct p2p_exporter *e, phys_addr_t phys,
  * @flags: P2P_EXT_RAM, P2P_EXT_RDONLY
  * @priv: for the exporter, in the extent that ->p2p_unmap() gets
  *
- * The core does not touch RAM's struct page: the exporter treats all RAM that
- * it granted for writing as dirty when it takes it back.
+ * The exporter treats all RAM that it granted for writing as dirty when it takes
+ * it back: nobody marks the pages for it.
+ *
+ * If pages are asked for, their references are taken here, so that whoever flips
+ * the state under the same lock and then calls p2p_wait_pins() sees them.
  *
  * Context: under the exporter's lock that orders grants against its moves. May
  * sleep.
- * Return: 0, -ENODEV if @e was detached, -ENOMEM, or -EINVAL (and one warning)
- * for an extent that breaks the rules. After an error nothing is granted.
+ * Return: 0, -ENODEV if @e was detached, -ENOMEM, -EFAULT if pages are asked for
+ * and @e has none, -EPERM if they are asked for writing and @flags say read-only,
+ * or -EINVAL (and one warning) for an extent that breaks the rules. After an error
+ * nothing is granted.
  */
 int p2p_req_add(struct p2p_map_req *req, struct p2p_exporter *e,
 		unsigned long addr, phys_addr_t phys, size_t len,
@@ -112,21 +123,20 @@ int p2p_req_add(struct p2p_map_req *req, struct p2p_exporter *e,
 		return req->err;
 	/* Comes first: a detached exporter has no region any more. */
 	ext = p2p_extent_alloc(e, req->importer);
-	if (!ext) {
-		req->reason = P2P_REASON_EXPORTER;
-		return req->err = -ENODEV;
-	}
-	if (IS_ERR(ext)) {
-		req->reason = P2P_REASON_NO_MEMORY;
-		return req->err = PTR_ERR(ext);
-	}
+	if (!ext)
+		return p2p_req_fail(req, P2P_REASON_EXPORTER, -ENODEV);
+	if (IS_ERR(ext))
+		return p2p_req_fail(req, P2P_REASON_NO_MEMORY, PTR_ERR(ext));
 	if (WARN_ONCE(!p2p_req_range_ok(req, addr, len) ||
 		      !p2p_req_phys_ok(e, phys, len, flags),
 		      "p2p: %ps granted %#zx bytes at %#lx, phys %pa: not a valid extent\n",
 		      req->vma->vm_ops->p2p_map, len, addr, &phys)) {
 		p2p_extent_release(ext);
-		req->reason = P2P_REASON_BAD_EXTENT;
-		return req->err = -EINVAL;
+		return p2p_req_fail(req, P2P_REASON_BAD_EXTENT, -EINVAL);
+	}
+	if (req->pages && p2p_req_pin(req, e, addr, phys, len, flags)) {
+		p2p_extent_release(ext);
+		return req->err;
 	}
 	ext->phys = phys;
 	ext->len = len;
@@ -153,12 +163,16 @@ EXPORT_SYMBOL_GPL(p2p_req_add);
  *
  * Context: under the lock that the mover takes before p2p_wake(), so that no
  * wake is lost.
- * Return: -EAGAIN, or -ENODEV if @e was detached.
+ * Return: -EAGAIN, -ENODEV if @e was detached, or -EFAULT if pages are asked for
+ * and @e has none.
  */
 int p2p_req_wait(struct p2p_map_req *req, struct p2p_exporter *e)
 {
 	int seen = atomic_read(&e->wakes);
 
+	/* Without pages the answer does not depend on what we wait for. */
+	if (req->pages && !READ_ONCE(e->pages))
+		return p2p_req_fail(req, P2P_REASON_NO_PAGES, -EFAULT);
 	if (req->wait_on)
 		return -EAGAIN;
 	/* Comes second: a detach that we do not see wakes us. */
@@ -317,6 +331,8 @@ static bool p2p_req_init(struct p2p_map_req *req, struct p2p_fault *fault,
 				   vma->vm_end - 1, set->end - 1) + 1,
 		/* All that both sides allow: an extent is never upgraded. */
 		.write = (vma->vm_flags & VM_WRITE) && set->write,
+		.pages = fault->pages,
+		.fault = fault,
 	};
 	INIT_LIST_HEAD(&req->extents);
 	if (p2p_fault_find(fault, start, &req->window_start, &req->window_end,
@@ -383,8 +399,21 @@ static int p2p_req_map(struct p2p_map_req *req, struct p2p_fault *fault,
 	return 0;
 }
 
+/* The pages were got by p2p_req_add(); their extents have done their work. */
+static int p2p_req_pinned(struct p2p_map_req *req, struct p2p_fault *fault)
+{
+	struct p2p_extent *ext;
+
+	if (!fault->nr_pages)
+		return p2p_refuse(fault, req->start, P2P_REASON_NO_EXTENT,
+				  -EFAULT);
+	list_for_each_entry(ext, &req->extents, link)
+		trace_p2p_pin(ext);
+	return 0;
+}
+
 /**
- * p2p_fault_map - get pending extents for a range of a p2p VMA
+ * p2p_fault_map - get pending extents, or pages, for a range of a p2p VMA
  * @fault: the importer's fault
  * @vma: the VMA, p2p_vma_enabled()
  * @start: first address that is needed
@@ -432,6 +461,8 @@ int p2p_fault_map(struct p2p_fault *fault, struct vm_area_struct *vma,
 	else if (ret)
 		ret = p2p_refuse(fault, start, P2P_REASON_EXPORTER,
 				 p2p_exporter_errno(ret));
+	else if (req.pages)
+		ret = p2p_req_pinned(&req, fault);
 	else
 		ret = p2p_req_map(&req, fault, seq);
 	p2p_req_drop(&req);

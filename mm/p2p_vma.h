@@ -3,7 +3,14 @@
 #ifndef _MM_P2P_VMA_H
 #define _MM_P2P_VMA_H
 
+#include <linux/p2p_held.h>
 #include <linux/p2p_vma.h>
+
+/* What one call of get_user_pages() knows of its exporters */
+struct p2p_gup_wait {
+	unsigned long waited;	/* jiffies, in all */
+	bool held;		/* the call has got pages from one */
+};
 
 #ifdef CONFIG_P2P_VMA
 
@@ -13,6 +20,15 @@ int p2p_fault_map(struct p2p_fault *fault, struct vm_area_struct *vma,
 		  unsigned long start, unsigned long end, unsigned long seq,
 		  bool write);
 int p2p_fault_wait(struct p2p_fault *fault, unsigned long addr);
+
+/* mm/p2p_gup.c: pages for get_user_pages() */
+bool p2p_gup_enabled(const struct vm_area_struct *vma, unsigned int gup_flags);
+long p2p_gup(struct vm_area_struct *vma, unsigned long start,
+	     unsigned long nr_pages, unsigned int gup_flags,
+	     struct page **pages, int *locked, struct p2p_gup_wait *wait);
+int p2p_req_pin(struct p2p_map_req *req, struct p2p_exporter *e,
+		unsigned long addr, phys_addr_t phys, size_t len,
+		unsigned int flags);
 
 /* mm/p2p_extent.c: extents, their index, their release */
 struct p2p_extent *p2p_extent_alloc(struct p2p_exporter *e,
@@ -43,6 +59,20 @@ static inline int p2p_fault_map(struct p2p_fault *fault,
 }
 
 static inline int p2p_fault_wait(struct p2p_fault *fault, unsigned long addr)
+{
+	return -EFAULT;
+}
+
+static inline bool p2p_gup_enabled(const struct vm_area_struct *vma,
+				   unsigned int gup_flags)
+{
+	return false;
+}
+
+static inline long p2p_gup(struct vm_area_struct *vma, unsigned long start,
+			   unsigned long nr_pages, unsigned int gup_flags,
+			   struct page **pages, int *locked,
+			   struct p2p_gup_wait *wait)
 {
 	return -EFAULT;
 }

@@ -19,6 +19,7 @@
 #include <linux/completion.h>
 #include <linux/dma-mapping.h>
 #include <linux/interval_tree.h>
+#include <linux/jump_label.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mm.h>
@@ -29,6 +30,7 @@
 
 struct device;
 struct p2p_exporter;
+struct p2p_pages;
 struct p2p_region;
 struct p2pdma_provider;
 struct pci_dev;
@@ -62,6 +64,7 @@ struct pci_dev;
  * @P2P_REASON_OPERATION: the importer cannot do this operation on peer memory
  * @P2P_REASON_GONE: the device that has the memory was taken away
  * @P2P_REASON_PIN: the importer can only use memory that it has pinned
+ * @P2P_REASON_NO_PAGES: pages asked, the exporter has none
  */
 enum p2p_reason {
 	P2P_REASON_NONE,
@@ -84,6 +87,7 @@ enum p2p_reason {
 	P2P_REASON_OPERATION,
 	P2P_REASON_GONE,
 	P2P_REASON_PIN,
+	P2P_REASON_NO_PAGES,
 };
 
 /**
@@ -108,6 +112,8 @@ struct p2p_region {
 	int bar;
 	unsigned int exporters;
 	struct list_head exporter_list;
+	struct p2p_pages *pages;	/* NULL: no struct pages */
+	bool orphaned;			/* pins have outlived the exporter */
 };
 
 /**
@@ -151,6 +157,7 @@ struct p2p_exporter {
 	struct list_head extents;	/* mapped for a peer's DMA */
 	struct list_head node;		/* region->exporter_list */
 	unsigned int checked;		/* topology generation */
+	struct p2p_pages *pages;	/* from add to detach, else NULL */
 	struct completion drained;
 	wait_queue_head_t wait;
 	atomic_t wakes;
@@ -229,7 +236,8 @@ struct p2p_extents {
  * @set: the importer's index
  *
  * Lives on the caller's stack; hmm_range.peer points to it. Holds the extents
- * that were granted during the call and are not live yet.
+ * that were granted during the call and are not live yet. get_user_pages() has
+ * one, too, for the pages that it gets.
  */
 struct p2p_fault {
 	struct p2p_extents *set;
@@ -238,6 +246,9 @@ struct p2p_fault {
 	struct p2p_exporter *wait_on;
 	int wait_seen;
 	unsigned long waited;		/* jiffies, in all */
+	struct page **pages;		/* of get_user_pages(), else NULL */
+	unsigned long nr_pages;		/* pages got so far */
+	unsigned int gup_flags;
 };
 
 /**
@@ -249,6 +260,10 @@ struct p2p_fault {
  * @window_end: end of the window, exclusive
  * @write: the extents will be written if they may be; an exporter that grants
  *	read only says so by P2P_EXT_RDONLY
+ * @pages: get_user_pages() asks, for the struct pages of the needed range, to be
+ *	used for a short time and by a device that nobody knows yet. Grant it as
+ *	any other request; p2p_req_add() takes the references on the pages. They
+ *	outlive the extent: see p2p_wait_pins().
  *
  * Grant wide, up to the window, where that costs nothing. Do no work (populate,
  * migrate) outside of the needed range, and grant nothing larger than what the
@@ -261,8 +276,10 @@ struct p2p_map_req {
 	unsigned long window_start;
 	unsigned long window_end;
 	bool write;
+	bool pages;
 	/* private: */
 	struct vm_area_struct *vma;
+	struct p2p_fault *fault;
 	struct list_head extents;
 	unsigned long next;		/* grants come in address order */
 	struct p2p_exporter *wait_on;
@@ -282,6 +299,16 @@ struct p2p_region *p2p_region_find(phys_addr_t phys);
 void p2p_region_put(struct p2p_region *r);
 int p2p_region_attach(struct p2p_region *r, struct p2p_exporter *e);
 void p2p_region_detach(struct p2p_region *r, struct p2p_exporter *e);
+int p2p_region_detach_until(struct p2p_region *r, struct p2p_exporter *e,
+			    unsigned long deadline);
+
+/* Struct pages for get_user_pages(): drivers/pci/p2pdma/pages.c */
+int p2p_region_add_pages(struct p2p_region *r, struct p2p_exporter *e,
+			 unsigned int order, pgprot_t prot);
+int p2p_wait_pins(struct p2p_exporter *e, phys_addr_t phys, size_t len,
+		  unsigned long timeout);
+unsigned long p2p_detach_deadline(void);
+bool p2p_device_orphaned(struct pci_dev *pdev);
 
 /* Exporters: mm/p2p_vma.c */
 int p2p_req_add(struct p2p_map_req *req, struct p2p_exporter *e,
@@ -321,6 +348,7 @@ void dma_unmap_peer_resource(struct device *dev, struct p2p_extent *ext,
 			     enum dma_data_direction dir, unsigned long attrs);
 
 /* For the core only */
+DECLARE_STATIC_KEY_FALSE(p2p_pages_on);
 bool p2p_region_gone(struct p2p_region *r, const void *data, size_t len);
 void p2p_exporter_init(struct p2p_exporter *e, struct p2p_region *r);
 void p2p_exporter_drain(struct p2p_exporter *e);

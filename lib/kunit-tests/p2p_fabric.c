@@ -58,7 +58,7 @@ void fabric_reset(struct fabric *f)
 	f->known = false;
 	f->vmd = NULL;
 	f->vmd_root = NULL;
-	f->mem = (struct resource)DEFINE_RES_MEM(SZ_4G, SZ_1G * 64UL);
+	f->mem = DEFINE_RES_MEM(SZ_4G, SZ_1G * 64UL);
 }
 
 static struct pci_bus *fabric_bus(struct fabric *f, struct pci_bus *parent,
@@ -129,7 +129,7 @@ struct pci_dev *fabric_conventional(struct fabric *f, struct pci_bus *bus,
 	atomic_set(&pdev->enable_cnt, 1);
 	pdev->p2p_config.valid = true;
 	pdev->p2p_config.command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	pdev->resource[0] = (struct resource)
+	pdev->resource[0] =
 		DEFINE_RES_MEM(f->mem.start + i * (u64)SZ_1M, SZ_1M);
 	list_add_tail(&pdev->bus_list, &bus->devices);
 	return pdev;

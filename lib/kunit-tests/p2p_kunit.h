@@ -133,6 +133,7 @@ unsigned long p2p_test_mmap(struct kunit *test, struct file *file,
 unsigned long p2p_test_anon(struct kunit *test, unsigned long addr, size_t len);
 int p2p_test_mprotect(unsigned long addr, size_t len, vm_flags_t clear,
 		      vm_flags_t set);
+int p2p_test_set_param(const char *name, unsigned int value);
 void p2p_test_wait_ms(struct kunit *test, unsigned int ms);
 
 /* Refusals, as the tracepoint tells them. */

@@ -90,7 +90,7 @@ static struct bar_test *bar_live(struct kunit *test)
 {
 	struct bar_test *t = bar_create(test);
 
-	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	bar_map(test, t, A);
 	t->user = p2p_user_create(test, &soft_pci(4)->dev, A, 4 * LEN, true);
 	return t;
@@ -143,14 +143,14 @@ static void resource_default(struct kunit *test)
 
 	bar_map(test, t, A);
 	KUNIT_EXPECT_FALSE(test, bar_marked(A));
-	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	KUNIT_EXPECT_FALSE(test, bar_marked(A));
 	bar_map(test, t, A + LEN);
 	KUNIT_EXPECT_TRUE(test, bar_marked(A + LEN));
 	/* A private mapping holds copies. */
 	p2p_test_mmap(test, t->file, A, LEN, OFF, RW, MAP_PRIVATE);
 	KUNIT_EXPECT_FALSE(test, bar_marked(A));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	bar_map(test, t, A);
 	KUNIT_EXPECT_FALSE(test, bar_marked(A));
 }
@@ -160,14 +160,14 @@ static void resource_off(struct kunit *test)
 	struct bar_test *t = bar_live(test);
 
 	KUNIT_EXPECT_EQ(test, 0, bar_fault(t, 0));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	KUNIT_EXPECT_NULL(test, p2p_user_extent(t->user, A));
 	P2P_EXPECT_REFUSED(test, bar_fault(t, 0), -EFAULT,
 			   P2P_REASON_EXPORTER);
 	/* Twice is once, in either direction. */
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	KUNIT_EXPECT_EQ(test, 0, bar_fault(t, 0));
 	bar_expect(test, t, A);
 }
@@ -179,13 +179,13 @@ static void resource_awake(struct kunit *test)
 	atomic_t *usage = &t->pdev->dev.power.usage_count;
 	int before = atomic_read(usage);
 
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	KUNIT_EXPECT_EQ(test, before + 1, atomic_read(usage));
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	KUNIT_EXPECT_EQ(test, before, atomic_read(usage));
 	t->bar->flags |= IORESOURCE_UNSET;
-	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	t->bar->flags &= ~IORESOURCE_UNSET;
 	KUNIT_EXPECT_EQ(test, before, atomic_read(usage));
 }
@@ -197,19 +197,19 @@ static void resource_bad_bar(struct kunit *test)
 	struct resource was = *t->bar;
 
 	t->bar->flags = IORESOURCE_IO;
-	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	t->bar->flags = was.flags;
 	t->bar->end = was.start + 255;
-	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	t->bar->start = was.start + 256;
 	t->bar->end = was.start + 256 + PAGE_SIZE - 1;
-	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	t->bar->start = 0;
 	t->bar->end = -1;
-	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, -ENXIO, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	t->bar->start = was.start;
 	t->bar->end = was.end;
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 }
 
 static void resource_decode_off(struct kunit *test)
@@ -352,7 +352,7 @@ static void resource_late_mmap(struct kunit *test)
 						   GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, vma);
-	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_ASSERT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	vma->vm_start = A;
 	vma->vm_end = A + LEN;
 	vm_flags_init(vma, VM_SHARED | VM_MAYSHARE);
@@ -370,7 +370,7 @@ static void resource_pause_off(struct kunit *test)
 	struct bar_test *t = bar_live(test);
 
 	pci_p2p_resource_pause(t->pdev);
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	P2P_EXPECT_REFUSED(test, bar_fault(t, 0), -EFAULT,
 			   P2P_REASON_EXPORTER);
 	pci_p2p_resource_resume(t->pdev);
@@ -426,9 +426,9 @@ static void resource_moved_off(struct kunit *test)
 	t->bar->start -= SZ_64K;
 	KUNIT_EXPECT_EQ(test, 0, bar_fault(t, 0));
 
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	bar_move(t, SZ_64K, size);
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	P2P_EXPECT_REFUSED(test, bar_fault(t, 0), -EFAULT,
 			   P2P_REASON_EXPORTER);
 	bar_map(test, t, A);
@@ -451,10 +451,10 @@ static void resource_shared(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, bar_fault(t, PAGES));
 	bar_expect(test, t, A);
 	bar_expect(test, t, A + LEN);
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, false));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_OFF));
 	KUNIT_EXPECT_NULL(test, p2p_user_extent(t->user, A));
 	bar_expect(test, t, A + LEN);
-	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_set(t->pdev, P2P_MMAP_ON));
 	KUNIT_EXPECT_EQ(test, 0, bar_fault(t, 0));
 	p2p_fake_detach(driver);
 	KUNIT_EXPECT_NULL(test, p2p_user_extent(t->user, A + LEN));

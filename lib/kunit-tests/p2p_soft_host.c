@@ -198,8 +198,7 @@ void soft_build(const struct soft_dev *devs, int nr)
 	br->sysdata = &soft->sd;
 	br->ops = &soft_ops;
 	br->domain_nr = soft->sd.domain;
-	soft->busn = (struct resource)DEFINE_RES_NAMED(0, 64, "p2p-kunit",
-						       IORESOURCE_BUS);
+	soft->busn = DEFINE_RES_NAMED(0, 64, "p2p-kunit", IORESOURCE_BUS);
 	pci_add_resource_offset(&br->windows, soft->mem, BUS_OFFSET);
 	pci_add_resource(&br->windows, &soft->busn);
 	pci_lock_rescan_remove();

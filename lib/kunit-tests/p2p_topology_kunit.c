@@ -557,16 +557,16 @@ static void topology_windows(struct kunit *test)
 	struct row_pair p = {};
 
 	one_switch(f, &p);
-	p.owner->resource[2] = (struct resource)
+	p.owner->resource[2] =
 		DEFINE_RES_MEM(f->mem.start + SZ_1G, SZ_64K);
-	p.owner->resource[3] = (struct resource)
+	p.owner->resource[3] =
 		DEFINE_RES_MEM(f->mem.start + SZ_2G, SZ_64K);
 	p.owner->resource[3].flags |= IORESOURCE_UNSET;
-	p.owner->resource[4] = (struct resource)DEFINE_RES_IO(0x1000, 16);
+	p.owner->resource[4] = DEFINE_RES_IO(0x1000, 16);
 	p2p_link_compute(p.owner, p.importer, &link);
 	KUNIT_EXPECT_EQ(test, BIT(0) | BIT(2), link.bars);
 
-	small = (struct resource)DEFINE_RES_MEM(f->mem.start, SZ_512M);
+	small = DEFINE_RES_MEM(f->mem.start, SZ_512M);
 	p.sw.down[1]->subordinate->resource[0] = &small;
 	p2p_link_compute(p.owner, p.importer, &link);
 	KUNIT_EXPECT_EQ(test, BIT(0), link.bars);
@@ -588,7 +588,7 @@ static void topology_transparent(struct kunit *test)
 	struct row_pair p = {};
 
 	one_switch(f, &p);
-	small = (struct resource)DEFINE_RES_MEM(f->mem.start, SZ_64K);
+	small = DEFINE_RES_MEM(f->mem.start, SZ_64K);
 	p.sw.down[1]->subordinate->resource[0] = &small;
 	p2p_link_compute(p.owner, p.importer, &link);
 	KUNIT_EXPECT_EQ(test, 0, link.bars);

@@ -207,12 +207,13 @@ int p2p_test_mprotect(unsigned long addr, size_t len, vm_flags_t clear,
 	return ret;
 }
 
-static int p2p_test_set_wait(unsigned int ms)
+/* Set a parameter of the kernel: 0 or -errno. */
+int p2p_test_set_param(const char *name, unsigned int value)
 {
 	char args[40];
 	char *after;
 
-	snprintf(args, sizeof(args), "p2p_vma.wait_ms=%u", ms);
+	snprintf(args, sizeof(args), "%s=%u", name, value);
 	after = parse_args("p2p_kunit", args, __start___param,
 			   __stop___param - __start___param, -1, -1, NULL, NULL);
 	return IS_ERR(after) ? PTR_ERR(after) : 0;
@@ -220,13 +221,13 @@ static int p2p_test_set_wait(unsigned int ms)
 
 static void p2p_test_default_wait(void *unused)
 {
-	p2p_test_set_wait(5000);
+	p2p_test_set_param("p2p_vma.wait_ms", 5000);
 }
 
 /* Change the longest wait for an exporter, for the rest of this test. */
 void p2p_test_wait_ms(struct kunit *test, unsigned int ms)
 {
-	KUNIT_ASSERT_EQ(test, 0, p2p_test_set_wait(ms));
+	KUNIT_ASSERT_EQ(test, 0, p2p_test_set_param("p2p_vma.wait_ms", ms));
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test, p2p_test_default_wait,
 						  NULL));

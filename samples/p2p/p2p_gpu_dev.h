@@ -13,6 +13,9 @@
 
 #include "p2p_gpu_vram.h"
 
+/* How long I/O to memory that is taken back may take. */
+#define P2P_GPU_PIN_WAIT	(5 * HZ)
+
 struct p2p_gpu {
 	struct kref ref;		/* one for the device, one for each file */
 	struct miscdevice misc;
@@ -31,6 +34,7 @@ struct p2p_gpu {
 	bool paused;			/* asleep or in reset: hands off VRAM */
 	unsigned int opened;		/* times that something was opened again */
 	struct maple_tree objects;	/* by file offset, in pages */
+	struct list_head lost;		/* objects whose VRAM stayed pinned */
 	unsigned long next_pgoff;	/* never reused */
 	wait_queue_head_t wait;		/* CPU users: opened */
 };
@@ -44,6 +48,7 @@ struct p2p_gpu_obj {
 	unsigned int flags;
 	atomic_t extents;
 	/* gpu->lock */
+	struct list_head lost;
 	struct p2p_gpu_place place;
 	bool moving;
 	bool freed;
@@ -62,9 +67,12 @@ void p2p_gpu_obj_release(struct kref *ref);
 extern const struct p2p_exporter_ops p2p_gpu_exporter_ops;
 extern const struct vm_operations_struct p2p_gpu_vm_ops;
 void p2p_gpu_zap_obj(struct p2p_gpu_obj *obj);
+int p2p_gpu_wait_pins(struct p2p_gpu *gpu, struct p2p_gpu_place *place,
+		      unsigned long nr_pages);
+void p2p_gpu_retire(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj);
 void p2p_gpu_wake(struct p2p_gpu *gpu);
 int p2p_gpu_move(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj, u32 where);
-void p2p_gpu_pause(struct p2p_gpu *gpu);
+int p2p_gpu_pause(struct p2p_gpu *gpu);
 void p2p_gpu_unpause(struct p2p_gpu *gpu);
 
 #endif /* _P2P_GPU_DEV_H */

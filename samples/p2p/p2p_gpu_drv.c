@@ -29,10 +29,19 @@ static bool canary;
 module_param(canary, bool, 0644);
 MODULE_PARM_DESC(canary, "Watch the free memory of devices bound from now on");
 
+static char *pages = "0";
+module_param(pages, charp, 0444);
+MODULE_PARM_DESC(pages, "Struct pages for O_DIRECT: 0 (default), 4K, 2M");
+
 void p2p_gpu_release(struct kref *ref)
 {
 	struct p2p_gpu *gpu = container_of(ref, struct p2p_gpu, ref);
+	struct p2p_gpu_obj *obj, *next;
 
+	list_for_each_entry_safe(obj, next, &gpu->lost, lost) {
+		p2p_gpu_place_free(&gpu->vram, &obj->place, obj->nr_pages);
+		kref_put(&obj->ref, p2p_gpu_obj_release);
+	}
 	mtree_destroy(&gpu->objects);
 	p2p_gpu_vram_free(&gpu->vram);
 	kfree(gpu);
@@ -99,11 +108,22 @@ DEFINE_SHOW_ATTRIBUTE(p2p_gpu_canary);
 
 static atomic_t p2p_gpu_count = ATOMIC_INIT(0);
 
+/* With pages: O_DIRECT may use objects. VRAM is given out in whole folios then. */
+static int p2p_gpu_add_pages(struct p2p_gpu *gpu, size_t size)
+{
+	if (!size)
+		return 0;
+	return p2p_region_add_pages(gpu->region, &gpu->exporter,
+				    get_order(size),
+				    pgprot_writecombine(PAGE_KERNEL));
+}
+
 static int p2p_gpu_setup(struct p2p_gpu *gpu, struct pci_dev *pdev)
 {
 	phys_addr_t base = pci_resource_start(pdev, P2P_GPU_BAR);
 	size_t len = pci_resource_len(pdev, P2P_GPU_BAR);
 	void __iomem *io = devm_ioremap_wc(&pdev->dev, base, len);
+	size_t folio = memparse(pages, NULL);
 	int ret;
 
 	if (!io)
@@ -112,14 +132,20 @@ static int p2p_gpu_setup(struct p2p_gpu *gpu, struct pci_dev *pdev)
 	gpu->region = p2p_region_bar(pdev, P2P_GPU_BAR);
 	if (IS_ERR(gpu->region))
 		return PTR_ERR(gpu->region);
-	ret = p2p_gpu_vram_init(&gpu->vram, io, base, len, canary);
+	ret = p2p_gpu_vram_init(&gpu->vram, io, base, len,
+				folio ? get_order(folio) : 0, canary);
 	if (ret)
 		goto put;
 	gpu->exporter.ops = &p2p_gpu_exporter_ops;
 	ret = p2p_region_attach(gpu->region, &gpu->exporter);
+	if (ret)
+		goto free_vram;
+	ret = p2p_gpu_add_pages(gpu, folio);
 	if (!ret)
 		return 0;
 
+	p2p_region_detach(gpu->region, &gpu->exporter);
+free_vram:
 	p2p_gpu_vram_gone(&gpu->vram, false);
 	p2p_gpu_vram_free(&gpu->vram);
 put:
@@ -146,6 +172,7 @@ static int p2p_gpu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	mutex_init(&gpu->lock);
 	init_rwsem(&gpu->unplug);
 	mt_init(&gpu->objects);
+	INIT_LIST_HEAD(&gpu->lost);
 	init_waitqueue_head(&gpu->wait);
 	ret = p2p_gpu_setup(gpu, pdev);
 	if (ret) {
@@ -198,7 +225,7 @@ static void p2p_gpu_remove(struct pci_dev *pdev)
 	p2p_gpu_wake(gpu);
 	mutex_unlock(&gpu->lock);
 	up_write(&gpu->unplug);
-	/* No peer uses VRAM or an evicted object after this. */
+	/* No peer uses VRAM or an evicted object after this, nor does O_DIRECT. */
 	p2p_region_detach(gpu->region, &gpu->exporter);
 	p2p_region_put(gpu->region);
 	p2p_gpu_vram_gone(&gpu->vram, pci_device_is_present(pdev));
@@ -207,11 +234,17 @@ static void p2p_gpu_remove(struct pci_dev *pdev)
 
 /* Sleep and reset */
 
-/* Extents keep us awake, so at run time only the CPU has something to lose. */
+/* Extents keep us awake, so at run time only the CPU and pins are in the way. */
 static int p2p_gpu_suspend(struct device *dev)
 {
-	p2p_gpu_pause(dev_get_drvdata(dev));
-	return 0;
+	struct p2p_gpu *gpu = dev_get_drvdata(dev);
+	int ret = p2p_gpu_pause(gpu);
+
+	if (ret) {
+		p2p_gpu_unpause(gpu);
+		pm_runtime_mark_last_busy(dev);
+	}
+	return ret;
 }
 
 static int p2p_gpu_resume(struct device *dev)
@@ -232,7 +265,8 @@ static void p2p_gpu_reset_prepare(struct pci_dev *pdev)
 	/* Awake all the time: sleep and reset must not end each other's pause. */
 	pm_runtime_get_sync(&pdev->dev);
 	down_write(&gpu->unplug);
-	p2p_gpu_pause(gpu);
+	if (p2p_gpu_pause(gpu))
+		pci_warn(pdev, "reset under I/O that does not end\n");
 }
 
 static void p2p_gpu_reset_done(struct pci_dev *pdev)

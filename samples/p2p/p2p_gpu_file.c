@@ -105,7 +105,7 @@ static int p2p_gpu_free(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj)
 	mutex_unlock(&gpu->lock);
 
 	p2p_gpu_zap_obj(obj);
-	p2p_gpu_place_free(&gpu->vram, &obj->place, obj->nr_pages);
+	p2p_gpu_retire(gpu, obj);
 	return 0;
 }
 
@@ -195,7 +195,23 @@ static int p2p_gpu_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* No VMA of the file is left; extents may be. */
+/* Take an object of a file out. */
+static struct p2p_gpu_obj *p2p_gpu_take(struct p2p_gpu *gpu, struct file *file,
+					unsigned long *index)
+{
+	struct p2p_gpu_obj *obj;
+
+	guard(mutex)(&gpu->lock);
+	mt_for_each(&gpu->objects, obj, *index, ULONG_MAX) {
+		if (obj->file == file) {
+			mtree_erase(&gpu->objects, obj->pgoff);
+			return obj;
+		}
+	}
+	return NULL;
+}
+
+/* No VMA of the file is left; extents, and pins of I/O, may be. */
 static int p2p_gpu_file_release(struct inode *inode, struct file *file)
 {
 	struct p2p_gpu *gpu = file->private_data;
@@ -203,16 +219,11 @@ static int p2p_gpu_file_release(struct inode *inode, struct file *file)
 	bool there = !p2p_gpu_enter(gpu);	/* to fill what becomes free */
 	unsigned long index = 0;
 
-	mutex_lock(&gpu->lock);
-	mt_for_each(&gpu->objects, obj, index, ULONG_MAX) {
-		if (obj->file != file)
-			continue;
-		mtree_erase(&gpu->objects, obj->pgoff);
+	while ((obj = p2p_gpu_take(gpu, file, &index))) {
 		if (!obj->freed)
-			p2p_gpu_place_free(&gpu->vram, &obj->place, obj->nr_pages);
+			p2p_gpu_retire(gpu, obj);
 		kref_put(&obj->ref, p2p_gpu_obj_release);
 	}
-	mutex_unlock(&gpu->lock);
 	if (there)
 		p2p_gpu_exit(gpu);
 	kref_put(&gpu->ref, p2p_gpu_release);

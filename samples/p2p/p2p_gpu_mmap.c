@@ -148,6 +148,49 @@ void p2p_gpu_wake(struct p2p_gpu *gpu)
 	wake_up_all(&gpu->wait);
 }
 
+/*
+ * After the zap: wait for those who have got pages, by O_DIRECT, say. Nobody
+ * gets any more, since the object is moving, freed, or not mapped.
+ */
+int p2p_gpu_wait_pins(struct p2p_gpu *gpu, struct p2p_gpu_place *place,
+		      unsigned long nr_pages)
+{
+	unsigned long i;
+	int ret = 0;
+
+	if (!place->pages)
+		return p2p_wait_pins(&gpu->exporter, place->vram,
+				     nr_pages << PAGE_SHIFT, P2P_GPU_PIN_WAIT);
+	for (i = 0; i < nr_pages && !ret; i++)
+		ret = p2p_wait_pins(&gpu->exporter,
+				    page_to_phys(place->pages[i]), PAGE_SIZE,
+				    P2P_GPU_PIN_WAIT);
+	return ret;
+}
+
+/*
+ * The end of an object that was zapped or has no mapping. VRAM that I/O does not
+ * let go of is lost until the driver goes: whoever got it next would find the
+ * I/O's data in it. RAM pages live as long as their references.
+ */
+void p2p_gpu_retire(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj)
+{
+	int ret = 0;
+
+	if (!obj->place.pages)
+		ret = p2p_gpu_wait_pins(gpu, &obj->place, obj->nr_pages);
+	if (!ret) {
+		p2p_gpu_place_free(&gpu->vram, &obj->place, obj->nr_pages);
+		return;
+	}
+	if (ret == -ETIMEDOUT)
+		pr_warn("%s: VRAM of an object is lost: still pinned\n",
+			gpu->name);
+	kref_get(&obj->ref);
+	guard(mutex)(&gpu->lock);
+	list_add(&obj->lost, &gpu->lost);
+}
+
 int p2p_gpu_move(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj, u32 where)
 {
 	struct p2p_gpu_place old, new;
@@ -174,11 +217,18 @@ int p2p_gpu_move(struct p2p_gpu *gpu, struct p2p_gpu_obj *obj, u32 where)
 	old = obj->place;
 	mutex_unlock(&gpu->lock);
 
-	/* (b) Zap: when this returns, nobody can reach the old place. */
+	/*
+	 * (b) Zap, and wait for O_DIRECT: when this returns, nobody can reach
+	 * the old place. If I/O does not end, it stays where it is.
+	 */
 	p2p_gpu_zap_obj(obj);
+	ret = p2p_gpu_wait_pins(gpu, &old, obj->nr_pages);
 
 	/* (c) Only now copy. What peers wrote is all in the old place. */
-	p2p_gpu_copy(&gpu->vram, &new, &old, obj->nr_pages, bounce);
+	if (!ret)
+		p2p_gpu_copy(&gpu->vram, &new, &old, obj->nr_pages, bounce);
+	else
+		swap(old, new);
 
 	/* (d) Open the new place. */
 	mutex_lock(&gpu->lock);
@@ -193,13 +243,18 @@ free_bounce:
 	return ret;
 }
 
-/* Sleep or reset. When this returns, nobody touches VRAM. A real GPU would save it now. */
-void p2p_gpu_pause(struct p2p_gpu *gpu)
+/*
+ * Sleep or reset. When this returns 0, nobody touches VRAM. A real GPU would save
+ * it now.
+ */
+int p2p_gpu_pause(struct p2p_gpu *gpu)
 {
 	mutex_lock(&gpu->lock);
 	gpu->paused = true;
 	mutex_unlock(&gpu->lock);
 	p2p_gpu_zap(&gpu->exporter);
+	return p2p_wait_pins(&gpu->exporter, gpu->region->start,
+			     gpu->region->len, P2P_GPU_PIN_WAIT) ? -EBUSY : 0;
 }
 
 void p2p_gpu_unpause(struct p2p_gpu *gpu)

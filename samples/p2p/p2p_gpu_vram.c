@@ -84,7 +84,8 @@ static void p2p_gpu_canary_check(struct p2p_gpu_vram *v, u64 off, size_t len)
 /* Looks at all that is free. Returns how many words were wrong since probe(). */
 unsigned long p2p_gpu_vram_check(struct p2p_gpu_vram *v)
 {
-	unsigned long bits = gen_pool_size(v->pool) >> PAGE_SHIFT;
+	unsigned int shift = PAGE_SHIFT + v->order;
+	unsigned long bits = gen_pool_size(v->pool) >> shift;
 	struct gen_pool_chunk *chunk;
 	unsigned long start, end;
 
@@ -92,22 +93,23 @@ unsigned long p2p_gpu_vram_check(struct p2p_gpu_vram *v)
 	/* Not gen_pool_for_each_chunk(): we sleep. */
 	chunk = list_first_entry(&v->pool->chunks, typeof(*chunk), next_chunk);
 	for_each_clear_bitrange(start, end, chunk->bits, bits)
-		p2p_gpu_canary_check(v, start << PAGE_SHIFT,
-				     (end - start) << PAGE_SHIFT);
+		p2p_gpu_canary_check(v, start << shift, (end - start) << shift);
 	return v->bad;
 }
 
 /* VRAM */
 
 int p2p_gpu_vram_init(struct p2p_gpu_vram *v, void __iomem *io,
-		      phys_addr_t base, size_t len, bool canary)
+		      phys_addr_t base, size_t len, unsigned int order,
+		      bool canary)
 {
 	int ret;
 
 	mutex_init(&v->lock);
 	v->io = io;
 	v->base = base;
-	v->pool = gen_pool_create(PAGE_SHIFT, NUMA_NO_NODE);
+	v->order = order;
+	v->pool = gen_pool_create(PAGE_SHIFT + order, NUMA_NO_NODE);
 	if (!v->pool)
 		return -ENOMEM;
 	ret = gen_pool_add(v->pool, base, len, NUMA_NO_NODE);
@@ -140,6 +142,7 @@ static phys_addr_t p2p_gpu_vram_get(struct p2p_gpu_vram *v, size_t len)
 {
 	phys_addr_t phys;
 
+	len = ALIGN(len, PAGE_SIZE << v->order);
 	guard(mutex)(&v->lock);
 	phys = gen_pool_alloc(v->pool, len);
 	if (phys)
@@ -150,6 +153,7 @@ static phys_addr_t p2p_gpu_vram_get(struct p2p_gpu_vram *v, size_t len)
 static void p2p_gpu_vram_put(struct p2p_gpu_vram *v, phys_addr_t phys,
 			     size_t len)
 {
+	len = ALIGN(len, PAGE_SIZE << v->order);
 	guard(mutex)(&v->lock);
 	p2p_gpu_canary_fill(v, phys - v->base, len);
 	gen_pool_free(v->pool, phys, len);

@@ -13,6 +13,7 @@ struct p2p_gpu_vram {
 	void __iomem *io;
 	phys_addr_t base;
 	struct gen_pool *pool;		/* of physical addresses; one chunk */
+	unsigned int order;		/* of what is allocated, in pages */
 	/* Keeps what is free as it is. No other lock inside. */
 	struct mutex lock;
 	u64 *canary;			/* a page to compare with, NULL: off */
@@ -26,7 +27,8 @@ struct p2p_gpu_place {
 };
 
 int p2p_gpu_vram_init(struct p2p_gpu_vram *v, void __iomem *io,
-		      phys_addr_t base, size_t len, bool canary);
+		      phys_addr_t base, size_t len, unsigned int order,
+		      bool canary);
 /* The device goes: nothing is looked at or filled from here on. */
 void p2p_gpu_vram_gone(struct p2p_gpu_vram *v, bool check);
 /* Nobody has a place any more. */

@@ -321,6 +321,14 @@ static void p2p_verdict_none(struct p2p_verdict *v, enum p2p_topo_reason reason,
 		v->culprit[v->nr_culprits++] = p2p_fn(at);
 }
 
+/* Not in D0, as far as it is known. */
+static bool p2p_asleep(const struct pci_dev *pdev)
+{
+	int state = (__force int)pdev->current_state;
+
+	return state >= (__force int)PCI_D1 && state <= (__force int)PCI_D3cold;
+}
+
 /*
  * What a query for a region adds. Not in the cache, since it changes without a
  * trace. Devices below a port that failed are marked themselves.
@@ -335,8 +343,7 @@ static void p2p_check_owner(struct p2p_region *r, struct pci_dev *importer,
 		p2p_verdict_none(v, P2P_TOPO_GONE, owner);
 	} else if (p2p_fn_gone(importer)) {
 		p2p_verdict_none(v, P2P_TOPO_GONE, importer);
-	} else if (owner->current_state >= PCI_D1 &&
-		   owner->current_state <= PCI_D3cold) {
+	} else if (p2p_asleep(owner)) {
 		p2p_verdict_none(v, P2P_TOPO_POWER, owner);
 	} else if (v->path == P2P_PATH_NONE) {
 		return;

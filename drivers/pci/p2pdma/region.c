@@ -20,7 +20,8 @@
 
 /* Regions are few and long-lived: one list, one lock. */
 static LIST_HEAD(p2p_regions);
-static DEFINE_MUTEX(p2p_region_mutex);	/* list, ref going to 0, exporters */
+/* list, ref going to 0, exporters, pages */
+static DEFINE_MUTEX(p2p_region_mutex);
 
 static struct p2p_region *p2p_region_overlap(phys_addr_t start, size_t len)
 {
@@ -204,18 +205,20 @@ EXPORT_SYMBOL_GPL(p2p_region_find);
  * A region may have several exporters: a vendor driver and resourceN, say.
  *
  * Context: may sleep.
- * Return: 0, or -EINVAL if @e has no zap() or only one of the copy ops.
+ * Return: 0; -EINVAL if @e has no zap() or only one of the copy ops; -EBUSY as
+ * long as pages of an exporter that went are pinned.
  */
 int p2p_region_attach(struct p2p_region *r, struct p2p_exporter *e)
 {
 	if (!e->ops || !e->ops->zap || !e->ops->copy_to != !e->ops->copy_from)
 		return -EINVAL;
-	mutex_lock(&p2p_region_mutex);
+	guard(mutex)(&p2p_region_mutex);
+	if (r->orphaned)
+		return -EBUSY;
 	kref_get(&r->ref);
 	r->exporters++;
 	p2p_exporter_init(e, r);
 	list_add(&e->node, &r->exporter_list);
-	mutex_unlock(&p2p_region_mutex);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(p2p_region_attach);
@@ -230,19 +233,104 @@ EXPORT_SYMBOL_GPL(p2p_region_attach);
  * this when its ->fault() gives nothing any more, and before what peers may
  * still use goes. Allocates nothing and cannot fail.
  *
+ * If @e has pages, it waits for their pins, too, but not for ever: I/O that a
+ * device does not end must not stop the removal of another one. Then the pages
+ * stay, and nobody can attach to the region, until the I/O ends.
+ *
  * Context: may sleep. The caller holds no lock that zap(), ->p2p_map() or
  * ->p2p_unmap() takes, and is not one of these.
  */
 void p2p_region_detach(struct p2p_region *r, struct p2p_exporter *e)
 {
+	p2p_region_detach_until(r, e, p2p_detach_deadline());
+}
+EXPORT_SYMBOL_GPL(p2p_region_detach);
+
+/**
+ * p2p_region_detach_until - one of several detaches that go together
+ * @r: the region
+ * @e: the exporter
+ * @deadline: of them all, p2p_detach_deadline() before the first one
+ *
+ * Context: as p2p_region_detach().
+ * Return: 0, or -EBUSY if pages stay because they are pinned; detached anyway.
+ */
+int p2p_region_detach_until(struct p2p_region *r, struct p2p_exporter *e,
+			    unsigned long deadline)
+{
+	int ret;
+
 	p2p_exporter_drain(e);
+	ret = p2p_pages_end(e, deadline);
 	mutex_lock(&p2p_region_mutex);
 	r->exporters--;
 	list_del(&e->node);
 	mutex_unlock(&p2p_region_mutex);
 	p2p_region_put(r);
+	return ret;
 }
-EXPORT_SYMBOL_GPL(p2p_region_detach);
+EXPORT_SYMBOL_GPL(p2p_region_detach_until);
+
+/* For pages.c: @r gets pages, or has none any more. -EBUSY if it has. */
+int p2p_region_set_pages(struct p2p_region *r, struct p2p_pages *pages)
+{
+	guard(mutex)(&p2p_region_mutex);
+	if (pages && r->pages)
+		return -EBUSY;
+	r->pages = pages;
+	if (!pages)
+		r->orphaned = false;
+	return 0;
+}
+
+/* For pages.c: keep @r, and exporters away from it, while its pages are pinned. */
+void p2p_region_orphan(struct p2p_region *r)
+{
+	guard(mutex)(&p2p_region_mutex);
+	r->orphaned = true;
+	kref_get(&r->ref);
+}
+
+/* Is a part of the region what the device answers to now? */
+static bool p2p_region_hit(const struct p2p_region *r, struct pci_dev *pdev)
+{
+	struct resource *res;
+	int bar;
+
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		res = pci_resource_n(pdev, bar);
+		if (res->flags & IORESOURCE_MEM && res->parent &&
+		    !(res->flags & IORESOURCE_UNSET) &&
+		    res->start <= r->start + (r->len - 1) &&
+		    r->start <= res->end)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * p2p_device_orphaned - is memory of a device pinned that nobody exports any more?
+ * @pdev: the device
+ *
+ * Whoever is to get the device, to do as he likes with it, has to wait. It may have
+ * been another device's: one that was removed, and maybe found again, has left its
+ * addresses to it, and the DMA goes there.
+ *
+ * Context: may sleep.
+ * Return: true if so.
+ */
+bool p2p_device_orphaned(struct pci_dev *pdev)
+{
+	struct p2p_region *r;
+
+	guard(mutex)(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node)
+		if (r->orphaned && (r->owner == &pdev->dev ||
+				    p2p_region_hit(r, pdev)))
+			return true;
+	return false;
+}
+EXPORT_SYMBOL_GPL(p2p_device_orphaned);
 
 /**
  * p2p_region_gone - was the device taken away, so that a copy got nothing?

@@ -34,10 +34,14 @@
 #include "../pci.h"
 #include "topology.h"
 
+/* How long a reset waits for O_DIRECT to memory of the BARs, in all. */
+#define P2P_BAR_PIN_WAIT	(5 * HZ)
+
 struct pci_p2p_resource {
 	struct pci_dev *pdev;
 	struct mutex lock;		/* attach, detach, zap */
 	bool enabled;			/* lock */
+	bool pages;			/* lock; give the BARs struct pages */
 	struct rw_semaphore state;
 	struct list_head bars;		/* written with lock and state; only grows */
 	unsigned int paused;		/* state */
@@ -50,6 +54,7 @@ struct p2p_bar {
 	struct p2p_exporter exporter;
 	struct p2p_region *region;	/* lock; NULL: not attached */
 	bool offered;			/* state; written with lock, too */
+	struct p2pdma_provider *blocked; /* lock; the CPU does not copy */
 	int nr;
 	resource_size_t start;
 	resource_size_t len;
@@ -133,6 +138,40 @@ static int p2p_bar_p2p_map(struct vm_area_struct *vma, struct p2p_map_req *req)
 static void p2p_bar_zap(struct p2p_bar *bar)
 {
 	p2p_zap_mapping(iomem_get_mapping(), bar->start, bar->len);
+}
+
+/*
+ * After the zap: O_DIRECT may be on its way. Nothing can be done about a device
+ * that does not end it.
+ */
+static int p2p_bar_wait_pins(struct p2p_bar *bar, unsigned long deadline)
+{
+	long left = deadline - jiffies;
+
+	if (!bar->region ||
+	    p2p_wait_pins(&bar->exporter, bar->start, bar->len,
+			  max(left, 0L)) != -ETIMEDOUT)
+		return 0;
+	pci_warn(bar->res->pdev, "%s: I/O to it does not end\n",
+		 pci_resource_name(bar->res->pdev, bar->nr));
+	return -EBUSY;
+}
+
+/* The bounces of direct I/O stop now, however long DMA takes. */
+static void p2p_bar_block(struct p2p_bar *bar)
+{
+	if (!bar->region || bar->blocked)
+		return;
+	bar->blocked = bar->region->provider;
+	pci_p2pdma_copy_block(bar->blocked);
+}
+
+static void p2p_bar_unblock(struct p2p_bar *bar)
+{
+	if (!bar->blocked)
+		return;
+	pci_p2pdma_copy_unblock(bar->blocked);
+	bar->blocked = NULL;
 }
 
 static void p2p_bar_exporter_zap(struct p2p_exporter *e)
@@ -293,15 +332,18 @@ static void p2p_bar_set_offered(struct p2p_bar *bar, bool offered)
 	bar->offered = offered;
 }
 
-static void p2p_bar_detach(struct p2p_bar *bar)
+static int p2p_bar_detach(struct p2p_bar *bar, unsigned long deadline)
 {
+	int ret;
+
 	if (!bar->region)
-		return;
+		return 0;
 	/* ->p2p_map() is out when this returns: it may be attached again. */
 	p2p_bar_set_offered(bar, false);
-	p2p_region_detach(bar->region, &bar->exporter);
+	ret = p2p_region_detach_until(bar->region, &bar->exporter, deadline);
 	p2p_region_put(bar->region);
 	bar->region = NULL;
+	return ret;
 }
 
 static struct p2p_bar *p2p_bar_new(struct pci_p2p_resource *res, int nr,
@@ -341,13 +383,50 @@ static int p2p_bar_attach(struct pci_p2p_resource *res, int nr)
 	return 0;
 }
 
-static void p2p_resource_detach(struct pci_p2p_resource *res)
+/* -EBUSY if memory of the device stays pinned, which is nobody's then. */
+static int p2p_resource_detach(struct pci_p2p_resource *res)
 {
+	unsigned long deadline = p2p_detach_deadline();
 	struct p2p_bar *bar;
+	int ret = 0;
 
 	lockdep_assert_held(&res->lock);
 	list_for_each_entry(bar, &res->bars, node)
-		p2p_bar_detach(bar);
+		if (p2p_bar_detach(bar, deadline))
+			ret = -EBUSY;
+	return ret;
+}
+
+/* Struct pages, mapped as a program maps the BAR by resourceN. */
+static int p2p_bar_add_pages(struct p2p_bar *bar)
+{
+	if (bar->exporter.pages)
+		return 0;
+	return p2p_region_add_pages(bar->region, &bar->exporter, 0,
+				    pgprot_noncached(PAGE_KERNEL));
+}
+
+/* Gives each BAR that is offered struct pages. The number of those that have. */
+static int p2p_resource_add_pages(struct pci_p2p_resource *res)
+{
+	struct p2p_bar *bar;
+	int ret, found = 0;
+
+	lockdep_assert_held(&res->lock);
+	list_for_each_entry(bar, &res->bars, node) {
+		if (!bar->region)
+			continue;
+		ret = p2p_bar_add_pages(bar);
+		if (ret == -ENOMEM)
+			return ret;
+		if (ret)
+			pci_info(res->pdev, "%s: no pages for it: %pe\n",
+				 pci_resource_name(res->pdev, bar->nr),
+				 ERR_PTR(ret));
+		else
+			found++;
+	}
+	return found;
 }
 
 /* Offers each memory BAR that is not offered yet. The number of them all. */
@@ -378,6 +457,7 @@ static int p2p_resource_attach(struct pci_p2p_resource *res)
 /* BARs were moved: what is not where it was cannot be had there any more. */
 static void p2p_resource_follow(struct pci_p2p_resource *res)
 {
+	unsigned long deadline = p2p_detach_deadline();
 	struct p2p_bar *bar;
 	bool moved = false;
 
@@ -385,32 +465,17 @@ static void p2p_resource_follow(struct pci_p2p_resource *res)
 	list_for_each_entry(bar, &res->bars, node) {
 		if (!bar->region || p2p_bar_here(bar))
 			continue;
-		p2p_bar_detach(bar);
+		p2p_bar_detach(bar, deadline);
 		moved = true;
 	}
-	if (moved && p2p_resource_attach(res) < 0)
+	if (!moved)
+		return;
+	if (p2p_resource_attach(res) < 0 ||
+	    (res->pages && p2p_resource_add_pages(res) < 0))
 		pci_warn(res->pdev, "peers lose its memory: no memory\n");
 }
 
 /* What the PCI core calls */
-
-/**
- * pci_p2p_resource_zap - something changed: have all users of the BARs ask again
- * @pdev: the device
- *
- * Context: may sleep.
- */
-void pci_p2p_resource_zap(struct pci_dev *pdev)
-{
-	struct pci_p2p_resource *res = p2p_resource(pdev);
-	struct p2p_bar *bar;
-
-	if (!res)
-		return;
-	guard(mutex)(&res->lock);
-	list_for_each_entry(bar, &res->bars, node)
-		p2p_bar_zap(bar);
-}
 
 /**
  * pci_p2p_resource_pause - the BARs will not answer, or move, for a while
@@ -418,20 +483,37 @@ void pci_p2p_resource_zap(struct pci_dev *pdev)
  *
  * When it returns nobody can reach them; the CPU and peers wait for
  * pci_p2p_resource_resume(), peers not for longer than they ever do. Pauses nest.
+ * Only O_DIRECT by DMA that does not end in time goes on.
  *
  * Context: may sleep, and waits for whom reclaim waits for: before any device is
  * told to prepare for what follows. No lock held that the driver of an importer
  * takes when its memory is invalidated.
+ * Return: 0, or -EBUSY if there is such O_DIRECT, be it that of an exporter that
+ * went. It is paused then as well, and what cannot be put off goes on; what a user
+ * asked for is undone.
  */
-void pci_p2p_resource_pause(struct pci_dev *pdev)
+int pci_p2p_resource_pause(struct pci_dev *pdev)
 {
 	struct pci_p2p_resource *res = p2p_resource(pdev);
+	unsigned long deadline;
+	struct p2p_bar *bar;
+	int ret = 0;
 
 	if (!res)
-		return;
+		return p2p_device_orphaned(pdev) ? -EBUSY : 0;
 	scoped_guard(rwsem_write, &res->state)
 		WRITE_ONCE(res->paused, res->paused + 1);
-	pci_p2p_resource_zap(pdev);
+	guard(mutex)(&res->lock);
+	list_for_each_entry(bar, &res->bars, node) {
+		p2p_bar_zap(bar);
+		p2p_bar_block(bar);
+	}
+	deadline = jiffies + P2P_BAR_PIN_WAIT;
+	list_for_each_entry(bar, &res->bars, node)
+		if (p2p_bar_wait_pins(bar, deadline))
+			ret = -EBUSY;
+	/* Who had the lock before may have left some that no BAR knows of. */
+	return p2p_device_orphaned(pdev) ? -EBUSY : ret;
 }
 EXPORT_SYMBOL_GPL(pci_p2p_resource_pause);
 
@@ -451,6 +533,13 @@ void pci_p2p_resource_resume(struct pci_dev *pdev)
 		return;
 	guard(mutex)(&res->lock);
 	p2p_resource_follow(res);
+	/*
+	 * First this: what is granted from then on may have to be copied. A pause
+	 * that begins just now blocks when it has the lock.
+	 */
+	if (READ_ONCE(res->paused) <= 1)
+		list_for_each_entry(bar, &res->bars, node)
+			p2p_bar_unblock(bar);
 	scoped_guard(rwsem_write, &res->state)
 		if (res->paused)
 			WRITE_ONCE(res->paused, res->paused - 1);
@@ -460,6 +549,21 @@ void pci_p2p_resource_resume(struct pci_dev *pdev)
 	wake_up_all(&res->wait);
 }
 EXPORT_SYMBOL_GPL(pci_p2p_resource_resume);
+
+/**
+ * pci_p2p_resource_zap - something changed: have all users of the BARs ask again
+ * @pdev: the device
+ *
+ * O_DIRECT that was on its way has ended when this returns, if it does end; what
+ * comes meanwhile waits.
+ *
+ * Context: as pci_p2p_resource_pause().
+ */
+void pci_p2p_resource_zap(struct pci_dev *pdev)
+{
+	pci_p2p_resource_pause(pdev);
+	pci_p2p_resource_resume(pdev);
+}
 
 /**
  * pci_p2p_resource_remove - the device was removed
@@ -520,11 +624,25 @@ static struct pci_p2p_resource *p2p_resource_get(struct pci_dev *pdev)
 	return other ?: res;
 }
 
+static int p2p_resource_disable(struct pci_p2p_resource *res)
+{
+	int ret;
+
+	lockdep_assert_held(&res->lock);
+	if (!res->enabled)
+		return 0;
+	ret = p2p_resource_detach(res);
+	pm_runtime_put(&res->pdev->dev);
+	WRITE_ONCE(res->pages, false);
+	WRITE_ONCE(res->enabled, false);
+	return ret;
+}
+
 static int p2p_resource_enable(struct pci_p2p_resource *res)
 {
 	int ret;
 
-	guard(mutex)(&res->lock);
+	lockdep_assert_held(&res->lock);
 	if (res->enabled)
 		return 0;
 	ret = p2p_resource_attach(res);
@@ -537,46 +655,88 @@ static int p2p_resource_enable(struct pci_p2p_resource *res)
 	return 0;
 }
 
-static void p2p_resource_disable(struct pci_p2p_resource *res)
+static int p2p_resource_set(struct pci_p2p_resource *res, enum p2p_mmap to)
 {
+	int ret = 0;
+
 	guard(mutex)(&res->lock);
-	if (!res->enabled)
-		return;
-	p2p_resource_detach(res);
-	pm_runtime_put(&res->pdev->dev);
-	WRITE_ONCE(res->enabled, false);
+	/* Pages go with their exporter only. */
+	if (to == P2P_MMAP_OFF || (to == P2P_MMAP_ON && res->pages))
+		ret = p2p_resource_disable(res);
+	if (ret || to == P2P_MMAP_OFF)
+		return ret;
+	ret = p2p_resource_enable(res);
+	if (ret || to == P2P_MMAP_ON || res->pages)
+		return ret;
+	ret = p2p_resource_add_pages(res);
+	if (ret <= 0) {
+		p2p_resource_disable(res);
+		return ret ?: -ENXIO;
+	}
+	WRITE_ONCE(res->pages, true);
+	return 0;
+}
+
+/**
+ * pci_p2p_resource_probe - a driver is about to be bound
+ * @pdev: the device
+ *
+ * Struct pages would be in its way: it may want to map the BARs in another cache
+ * mode, or to make p2pmem of them; and pins would outlive what it claims. Without
+ * pages peers have as before what the driver does not claim.
+ *
+ * Context: as pci_p2p_resource_set().
+ * Return: 0, or -EBUSY if memory of the device stays pinned.
+ */
+int pci_p2p_resource_probe(struct pci_dev *pdev)
+{
+	struct pci_p2p_resource *res = p2p_resource(pdev);
+	int ret;
+
+	if (!res)
+		return p2p_device_orphaned(pdev) ? -EBUSY : 0;
+	guard(mutex)(&res->lock);
+	/* Not before: who had the lock may have given up waiting for pins. */
+	if (p2p_device_orphaned(pdev))
+		return -EBUSY;
+	if (!res->pages)
+		return 0;
+	ret = p2p_resource_disable(res);
+	if (!ret && p2p_resource_enable(res))
+		pci_warn(pdev, "peers lose its memory\n");
+	return ret;
 }
 
 /**
  * pci_p2p_resource_set - may peers have what is mapped of the BARs?
  * @pdev: the device
- * @on: may they?
+ * @to: may they? P2P_MMAP_PAGES: O_DIRECT and its like, too
  *
  * While they may, the device stays awake. When the answer changes to no, they
  * have lost it when this returns, and the CPU maps it again on its next access.
  *
  * Context: may sleep, as p2p_region_detach().
- * Return: 0, -ENXIO if there is no BAR that peers could have, -ENOMEM, or the
- * errno of waking the device up.
+ * Return: 0, -ENXIO if there is no BAR that peers could have, or that could have
+ * pages, -ENOMEM, or the errno of waking the device up. -EBUSY if memory that had
+ * pages is still pinned: they have lost it, but nobody else can have it until
+ * that ends. After an error of P2P_MMAP_PAGES they may not.
  */
-int pci_p2p_resource_set(struct pci_dev *pdev, bool on)
+int pci_p2p_resource_set(struct pci_dev *pdev, enum p2p_mmap to)
 {
 	struct pci_p2p_resource *res = p2p_resource_get(pdev);
 	int ret;
 
 	if (!res)
 		return -ENOMEM;
-	if (!on) {
-		p2p_resource_disable(res);
-		return 0;
-	}
+	if (to == P2P_MMAP_OFF)
+		return p2p_resource_set(res, to);
 	/*
 	 * Without the lock: a driver may reset the device to wake it up. EACCES:
 	 * runtime PM is off, as before a new device is added to its bus.
 	 */
 	ret = pm_runtime_get_sync(&pdev->dev);
 	if (ret >= 0 || ret == -EACCES)
-		ret = p2p_resource_enable(res);
+		ret = p2p_resource_set(res, to);
 	pm_runtime_put(&pdev->dev);
 	return ret;
 }
@@ -586,20 +746,27 @@ static ssize_t p2p_mmap_show(struct device *dev, struct device_attribute *attr,
 {
 	struct pci_p2p_resource *res = p2p_resource(to_pci_dev(dev));
 
+	if (res && READ_ONCE(res->pages))
+		return sysfs_emit(buf, "pages\n");
 	return sysfs_emit(buf, "%d\n", res && READ_ONCE(res->enabled));
 }
 
 static ssize_t p2p_mmap_store(struct device *dev, struct device_attribute *attr,
 			      const char *buf, size_t count)
 {
+	enum p2p_mmap to = P2P_MMAP_PAGES;
+	int ret = 0;
 	bool on;
-	int ret;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	ret = kstrtobool(buf, &on);
+	if (!sysfs_streq(buf, "pages")) {
+		ret = kstrtobool(buf, &on);
+		if (!ret)
+			to = on ? P2P_MMAP_ON : P2P_MMAP_OFF;
+	}
 	if (!ret)
-		ret = pci_p2p_resource_set(to_pci_dev(dev), on);
+		ret = pci_p2p_resource_set(to_pci_dev(dev), to);
 	return ret ?: count;
 }
 

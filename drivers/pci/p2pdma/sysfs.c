@@ -141,29 +141,33 @@ static const struct bin_attribute *const p2p_bin_attrs[] = {
 
 static struct attribute *p2p_attrs[] = {
 	&dev_attr_p2p_mmap.attr,
+	&dev_attr_p2p_io.attr,
+	&dev_attr_p2p_cpu.attr,
 	NULL,
 };
 
-/* Beside the files that it is about. */
-static umode_t p2p_mmap_visible(struct kobject *kobj, struct attribute *attr,
-				int n)
-{
-	struct pci_dev *pdev = to_pci_dev(kobj_to_dev(kobj));
-
-	return pci_is_bridge(pdev) || pdev->non_mappable_bars ? 0 : attr->mode;
-}
-
 /* Bridges and ports do no DMA of their own that could be granted. */
-static umode_t p2p_attr_visible(struct kobject *kobj,
-				const struct bin_attribute *attr, int n)
+static umode_t p2p_bin_attr_visible(struct kobject *kobj,
+				    const struct bin_attribute *attr, int n)
 {
 	return pci_is_bridge(to_pci_dev(kobj_to_dev(kobj))) ? 0 :
 							      attr->attr.mode;
 }
 
+/* Nor is their memory used by peers. p2p_mmap is beside the files that it is about. */
+static umode_t p2p_attr_visible(struct kobject *kobj, struct attribute *attr,
+				int n)
+{
+	struct pci_dev *pdev = to_pci_dev(kobj_to_dev(kobj));
+
+	if (attr == &dev_attr_p2p_mmap.attr && pdev->non_mappable_bars)
+		return 0;
+	return pci_is_bridge(pdev) ? 0 : attr->mode;
+}
+
 const struct attribute_group pci_p2p_attr_group = {
 	.attrs = p2p_attrs,
-	.is_visible = p2p_mmap_visible,
 	.bin_attrs = p2p_bin_attrs,
-	.is_bin_visible = p2p_attr_visible,
+	.is_visible = p2p_attr_visible,
+	.is_bin_visible = p2p_bin_attr_visible,
 };

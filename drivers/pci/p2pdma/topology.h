@@ -7,12 +7,18 @@
  *                     \-> policy.c    what the administrator said
  *   config.c  keeps what the verdict needs of config space
  *   region.c, sysfs.c  ask for regions
+ *   pages.c   struct pages of regions
+ *   stats.c   counts block I/O, however it went
  */
 #ifndef _PCI_P2P_TOPOLOGY_H
 #define _PCI_P2P_TOPOLOGY_H
 
 #include <linux/p2p_topology.h>
 #include <linux/pci.h>
+
+struct p2p_exporter;
+struct p2p_pages;
+struct p2pdma_provider;
 
 /**
  * struct p2p_link - what the PCI fabric between two functions can do
@@ -111,21 +117,35 @@ void p2p_importer_state(struct device *importer, struct pci_dev *pdev,
 extern atomic_long_t p2p_walks;
 extern struct ratelimit_state p2p_log_limit;
 
-/* region.c, sysfs.c, resource.c */
+/* region.c, sysfs.c, resource.c, pages.c */
 #ifdef CONFIG_P2P_VMA
 extern struct device_attribute dev_attr_p2p_mmap;
-int pci_p2p_resource_set(struct pci_dev *pdev, bool on);
+enum p2p_mmap { P2P_MMAP_OFF, P2P_MMAP_ON, P2P_MMAP_PAGES };
+
+int pci_p2p_resource_set(struct pci_dev *pdev, enum p2p_mmap to);
 int __p2p_topology_query(struct p2p_region *r, struct device *importer,
 			 bool verbose, struct p2p_verdict *v);
 void p2p_regions_recheck(void);
 struct p2p_region *p2p_region_nth(loff_t n);
+int p2p_region_set_pages(struct p2p_region *r, struct p2p_pages *pages);
+void p2p_region_orphan(struct p2p_region *r);
 ssize_t p2p_topology_show(struct device *importer, char *buf, loff_t off,
 			  size_t count);
+
+/* pages.c */
+int p2p_pages_end(struct p2p_exporter *e, unsigned long deadline);
 #else
 static inline void p2p_regions_recheck(void) { }
 #endif
 
+/* stats.c */
+int p2pdma_stats_alloc(struct p2pdma_provider *mem, int nr);
+void p2pdma_stats_free(struct p2pdma_provider *mem);
+extern struct device_attribute dev_attr_p2p_io;
+extern struct device_attribute dev_attr_p2p_cpu;
+
 /* p2pdma.c */
+struct p2pdma_provider *pci_p2pdma_providers(struct pci_dev *pdev);
 struct pci_dev *p2pdma_host_bridge_dev(struct pci_host_bridge *host);
 bool p2pdma_host_bridge_listed(struct pci_host_bridge *host, bool same);
 bool p2pdma_cpu_listed(void);

@@ -5,11 +5,20 @@
  * CPU's mappings are.
  */
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/p2p_vma.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
 
 #include "vfio_pci_priv.h"
+
+static bool p2p_pages;
+module_param(p2p_pages, bool, 0644);
+MODULE_PARM_DESC(p2p_pages, "Give BARs of devices opened from now on struct pages, for O_DIRECT");
+
+/* How long a reset waits for O_DIRECT to memory of the BARs, in all. */
+#define VFIO_PCI_P2P_PIN_WAIT	(5 * HZ)
 
 enum vfio_pci_p2p_state {
 	VFIO_PCI_P2P_OFF,		/* decode off, D3, low power, not open */
@@ -29,6 +38,7 @@ struct vfio_pci_p2p_bar {
  */
 struct vfio_pci_p2p {
 	bool attached;			/* memory_lock */
+	bool blocked;			/* memory_lock; the CPU does not copy */
 	/*
 	 * Orders grants against zaps. Inside of memory_lock, which a reset holds
 	 * for many seconds: peers must not wait for that in ->p2p_map().
@@ -95,6 +105,26 @@ static void vfio_pci_p2p_set_state(struct vfio_pci_p2p *p2p,
 	p2p->state = state;
 }
 
+/* The bounces of direct I/O stop now, or may go on. */
+static void vfio_pci_p2p_block(struct vfio_pci_p2p *p2p, bool block)
+{
+	struct p2pdma_provider *mem;
+	int i;
+
+	if (p2p->blocked == block)
+		return;
+	p2p->blocked = block;
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		if (IS_ERR(p2p->bar[i].region))
+			continue;
+		mem = p2p->bar[i].region->provider;
+		if (block)
+			pci_p2pdma_copy_block(mem);
+		else
+			pci_p2pdma_copy_unblock(mem);
+	}
+}
+
 /**
  * vfio_pci_p2p_pause - grant nothing to peers: a zap of all BARs follows
  * @vdev: the device, memory_lock held for write
@@ -104,8 +134,54 @@ static void vfio_pci_p2p_set_state(struct vfio_pci_p2p *p2p,
 void vfio_pci_p2p_pause(struct vfio_pci_core_device *vdev)
 {
 	lockdep_assert_held_write(&vdev->memory_lock);
-	if (vdev->p2p && vdev->p2p->attached)
-		vfio_pci_p2p_set_state(vdev->p2p, VFIO_PCI_P2P_PAUSED);
+	if (!vdev->p2p || !vdev->p2p->attached)
+		return;
+	vfio_pci_p2p_set_state(vdev->p2p, VFIO_PCI_P2P_PAUSED);
+	vfio_pci_p2p_block(vdev->p2p, true);
+}
+
+/**
+ * vfio_pci_p2p_wait - after the zap, wait for O_DIRECT that is on its way
+ * @vdev: the device, memory_lock held for write
+ *
+ * Nothing can be done about a device that does not end it. But what the user asks
+ * for would hurt his own I/O only, so he can be told.
+ *
+ * Return: 0, or -EBUSY after a while.
+ */
+int vfio_pci_p2p_wait(struct vfio_pci_core_device *vdev)
+{
+	unsigned long deadline = jiffies + VFIO_PCI_P2P_PIN_WAIT;
+	struct vfio_pci_p2p *p2p = vdev->p2p;
+	int i, ret = 0;
+
+	lockdep_assert_held_write(&vdev->memory_lock);
+	if (!p2p || !p2p->attached)
+		return 0;
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		struct vfio_pci_p2p_bar *bar = &p2p->bar[i];
+		long left = deadline - jiffies;
+
+		if (IS_ERR(bar->region) ||
+		    p2p_wait_pins(&bar->exporter, bar->region->start,
+				  bar->region->len,
+				  max(left, 0L)) != -ETIMEDOUT)
+			continue;
+		pci_warn(vdev->pdev, "BAR %d: I/O to it does not end\n", i);
+		ret = -EBUSY;
+	}
+	return ret;
+}
+
+/**
+ * vfio_pci_p2p_busy - is I/O of the last user to the BARs still on its way?
+ * @vdev: the device, not open
+ *
+ * Return: 0 or -EBUSY.
+ */
+int vfio_pci_p2p_busy(struct vfio_pci_core_device *vdev)
+{
+	return p2p_device_orphaned(vdev->pdev) ? -EBUSY : 0;
 }
 
 /**
@@ -122,6 +198,9 @@ void vfio_pci_p2p_settle(struct vfio_pci_core_device *vdev)
 	if (!p2p || !p2p->attached)
 		return;
 	on = !vdev->pm_runtime_engaged && __vfio_pci_memory_enabled(vdev);
+	/* First this: what is granted from then on may have to be copied. */
+	if (on)
+		vfio_pci_p2p_block(p2p, false);
 	vfio_pci_p2p_set_state(p2p, on ? VFIO_PCI_P2P_ON : VFIO_PCI_P2P_OFF);
 	for (i = 0; i < PCI_STD_NUM_BARS; i++)
 		if (!IS_ERR(p2p->bar[i].region))
@@ -140,7 +219,15 @@ static void vfio_pci_p2p_attach_bar(struct vfio_pci_p2p_bar *bar, int index)
 	if (ret) {
 		p2p_region_put(bar->region);
 		bar->region = ERR_PTR(ret);
+		return;
 	}
+	if (!READ_ONCE(p2p_pages))
+		return;
+	ret = p2p_region_add_pages(bar->region, &bar->exporter, 0,
+				   pgprot_noncached(PAGE_KERNEL));
+	if (ret)
+		pci_info(bar->vdev->pdev, "BAR %d: no pages for it: %pe\n",
+			 index, ERR_PTR(ret));
 }
 
 /**
@@ -169,6 +256,7 @@ void vfio_pci_p2p_attach(struct vfio_pci_core_device *vdev)
  */
 void vfio_pci_p2p_detach(struct vfio_pci_core_device *vdev)
 {
+	unsigned long deadline = p2p_detach_deadline();
 	struct vfio_pci_p2p *p2p = vdev->p2p;
 	int i;
 
@@ -178,11 +266,18 @@ void vfio_pci_p2p_detach(struct vfio_pci_core_device *vdev)
 	down_write(&vdev->memory_lock);
 	p2p->attached = false;
 	vfio_pci_p2p_set_state(p2p, VFIO_PCI_P2P_OFF);
+	vfio_pci_p2p_block(p2p, true);
 	up_write(&vdev->memory_lock);
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		if (!IS_ERR(p2p->bar[i].region))
+			p2p_region_detach_until(p2p->bar[i].region,
+						&p2p->bar[i].exporter,
+						deadline);
+	/* What is still pinned is blocked for as long as it is. */
+	vfio_pci_p2p_block(p2p, false);
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
 		if (IS_ERR(p2p->bar[i].region))
 			continue;
-		p2p_region_detach(p2p->bar[i].region, &p2p->bar[i].exporter);
 		p2p_region_put(p2p->bar[i].region);
 		p2p->bar[i].region = ERR_PTR(-ENODEV);
 	}

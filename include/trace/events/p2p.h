@@ -29,7 +29,8 @@
 	EM(P2P_REASON_NO_MEMORY,	"no-memory")		\
 	EM(P2P_REASON_OPERATION,	"operation")		\
 	EM(P2P_REASON_GONE,		"gone")			\
-	EMe(P2P_REASON_PIN,		"pin")
+	EM(P2P_REASON_PIN,		"pin")			\
+	EMe(P2P_REASON_NO_PAGES,	"no-pages")
 
 #undef EM
 #undef EMe
@@ -69,6 +70,12 @@ DECLARE_EVENT_CLASS(p2p_extent,
 
 /* An extent was granted and mapped for its importer; it is pending. */
 DEFINE_EVENT(p2p_extent, p2p_map,
+	TP_PROTO(const struct p2p_extent *ext),
+	TP_ARGS(ext)
+);
+
+/* get_user_pages() got pages of the extent; it is released at once, they later. */
+DEFINE_EVENT(p2p_extent, p2p_pin,
 	TP_PROTO(const struct p2p_extent *ext),
 	TP_ARGS(ext)
 );
