@@ -30,8 +30,13 @@ selftest: deps ## Run the TAP selftests; SELFTEST="name..." selects
 torture: deps ## Everything at once, at random; MINUTES=10, SEED=n, EXPORTER=resource or vfio, KCSAN=1: for races
 	@scripts/build $(if $(KCSAN),kcsan,debug)
 	@BUILD=$(if $(KCSAN),kcsan,debug) EXPORTER=$(EXPORTER) scripts/torture $(or $(MINUTES),10) $(SEED)
+fio: deps ## fio with its buffers in device memory, on all machines; MINUTES=10 in all, SEED=n
+	@scripts/build debug
+	@scripts/fio $(or $(MINUTES),10) $(SEED)
 regress: deps ## Run the kernel's selftests on stock and on ours: any difference? REGRESS="name..." selects
 	@scripts/regress $(REGRESS)
+bench: deps ## Count instructions against stock; BENCH="group..." selects, PROFILE=1: where they go, FULL=1: also what takes long
+	@BENCH_FULL=$(FULL) BENCH_PROFILE=$(PROFILE) scripts/bench $(BENCH)
 mutants: deps ## Break the code on purpose: does a test notice? MUTANTS="name..." selects
 	@scripts/mutants $(MUTANTS)
 model: deps ## Check the protocol model with spin; MODEL="name..." selects
@@ -46,4 +51,4 @@ clean: ## Remove build/ (downloads and compiler cache stay)
 distclean: clean ## Remove build/, downloads and compiler cache
 	@scripts/clean cache
 
-.PHONY: help deps fetch assemble build demo test kunit selftest torture regress mutants model lint shell clean distclean
+.PHONY: help deps fetch assemble build demo test kunit selftest torture fio regress bench mutants model lint shell clean distclean

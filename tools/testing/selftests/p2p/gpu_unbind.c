@@ -24,27 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static int load(const char *name)
-{
-	const char *build = getenv("P2P_BUILD");
-	char path[512];
-	int fd, err;
-
-	snprintf(path, sizeof(path), "%s/samples/p2p/%s.ko",
-		 build ? build : ".", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-	close(fd);
-	return err;
-}
-
-static int unload(const char *name)
-{
-	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
-}
-
 FIXTURE(unbind)
 {
 	struct gpu_mr m;
@@ -87,8 +66,8 @@ FIXTURE_TEARDOWN(unbind)
 	}
 	drv(self->bdf, "p2p_minimal", "unbind");
 	pci_write(self->bdf, "driver_override", "\n");
-	unload("p2p_minimal");
-	if (load("p2p_gpu") == -EEXIST)
+	module_unload("p2p_minimal");
+	if (module_load("p2p_gpu", "") == -EEXIST)
 		drv(self->bdf, "p2p_gpu", "bind");
 }
 
@@ -250,21 +229,21 @@ TEST_F_TIMEOUT(unbind, rmmod, 120)
 	struct gpu_mr *m = &self->m;
 
 	EXPECT_WORKS(m, 0, m->len);
-	EXPECT_EQ(-EAGAIN, unload("p2p_gpu"));
+	EXPECT_EQ(-EAGAIN, module_unload("p2p_gpu"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_gpu", "unbind"));
-	EXPECT_EQ(-EAGAIN, unload("p2p_gpu"));
+	EXPECT_EQ(-EAGAIN, module_unload("p2p_gpu"));
 	gone(_metadata, m);
 	close(m->o.fd);
 	m->o.fd = -1;
-	EXPECT_EQ(-EAGAIN, unload("p2p_gpu"));	/* the mapping */
+	EXPECT_EQ(-EAGAIN, module_unload("p2p_gpu"));	/* the mapping */
 	EXPECT_REFUSED(m, gpu_mr_read(m, m->ram, 1));
 	ASSERT_EQ(0, munmap(m->o.ptr, m->gpu));
-	ASSERT_EQ(0, unload("p2p_gpu"));
+	ASSERT_EQ(0, module_unload("p2p_gpu"));
 	EXPECT_EQ(-ENODEV, gpu_open(O_RDWR));
 	/* The MR is still there, over a hole. */
 	EXPECT_REFUSED(m, gpu_mr_read(m, m->ram, 1));
 	EXPECT_WORKS(m, 0, m->ram);
-	ASSERT_EQ(0, load("p2p_gpu"));
+	ASSERT_EQ(0, module_load("p2p_gpu", ""));
 	EXPECT_EQ(0, fresh_works());
 }
 
@@ -274,8 +253,8 @@ TEST_F_TIMEOUT(unbind, rmmod_bound, 120)
 	for (int i = 0; i < 5; i++) {
 		EXPECT_WORKS(&self->m, 0, self->m.len);
 		gpu_mr_close(&self->m);
-		ASSERT_EQ(0, unload("p2p_gpu"));
-		ASSERT_EQ(0, load("p2p_gpu"));
+		ASSERT_EQ(0, module_unload("p2p_gpu"));
+		ASSERT_EQ(0, module_load("p2p_gpu", ""));
 		ASSERT_EQ(0, gpu_mr_open(&self->m));
 	}
 }
@@ -289,7 +268,7 @@ TEST_F_TIMEOUT(unbind, minimal_exporter, 120)
 	int fd;
 
 	gpu_mr_close(m);
-	ASSERT_EQ(0, load("p2p_minimal"));
+	ASSERT_EQ(0, module_load("p2p_minimal", ""));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_gpu", "unbind"));
 	ASSERT_EQ(0, pci_write(self->bdf, "driver_override", "p2p_minimal"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_minimal", "bind"));
@@ -345,7 +324,7 @@ TEST_F_TIMEOUT(unbind, minimal_exporter, 120)
 	close(fd);
 	gpu_mr_close(m);
 	ASSERT_EQ(0, pci_write(self->bdf, "driver_override", "\n"));
-	ASSERT_EQ(0, unload("p2p_minimal"));
+	ASSERT_EQ(0, module_unload("p2p_minimal"));
 	ASSERT_EQ(0, drv(self->bdf, "p2p_gpu", "bind"));
 	EXPECT_EQ(0, fresh_works());
 }

@@ -4,7 +4,8 @@
  *
  *	p2p_torture [--seconds N] [--seed S] [--exporter object|resource|vfio]
  *
- * Workers transfer data between their buffers and check each byte; their imps
+ * Workers transfer data between their buffers, and between these and disks by
+ * direct I/O, and check each byte; their imps
  * move the memory and change its mapping; processes die at work; drivers and
  * devices come and go; the policy changes. In the end nothing is left over.
  * "make torture" runs it for longer; a seed gives each thread the same random
@@ -30,18 +31,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define CANARY	"/sys/module/p2p_gpu/parameters/canary"
-
-static int gpu_rebind(bool canary)
-{
-	char name[32];
-	int err = sysfs_write(CANARY, canary ? "1" : "0");
-
-	if (!err)
-		err = edu_unbind("p2p_gpu", name, sizeof(name));
-	return err ? err : edu_bind("p2p_gpu", name);
-}
+#include "dio_buf.h"
 
 /* Words of free VRAM that are not as they were left. */
 static long canary_wrong(void)
@@ -145,6 +135,7 @@ static void run(unsigned int seconds)
 	struct child children[T_PROCESSES + 1 + T_DOOMED] = { };
 	const int fixed = T_PROCESSES + 1;
 	uint64_t until = t->start + seconds * 1000ULL;
+	uint64_t look = 0;
 	struct t_rng rng;
 	int alive = fixed;
 
@@ -156,6 +147,10 @@ static void run(unsigned int seconds)
 	while (alive) {
 		if (t_now() > until)
 			t->stop = true;
+		if (t_now() > look) {
+			t_ways_look();
+			look = t_now() + 500;
+		}
 		if (t_hangs()) {
 			/* The kernel log then says where. */
 			sysfs_write("/proc/sysrq-trigger", "w");
@@ -181,7 +176,7 @@ static void run(unsigned int seconds)
 				nr_doomed++;
 				c->pid = start(run_doomed,
 					       T_SLOT_DOOMED + i - fixed);
-				c->kill = t_now() + t_below(&rng, 4000);
+				c->kill = t_now() + t_below(&rng, 8000);
 			}
 		}
 		usleep(20000);
@@ -213,6 +208,13 @@ static bool zero(long (*count)(const char *), const char *what)
 	return false;
 }
 
+static long pinned_before;
+
+static long pinned(const char *unused)
+{
+	return pins() - pinned_before;
+}
+
 static long objects(const char *unused)
 {
 	return gpu_objects();
@@ -237,16 +239,7 @@ static bool unload(const char *module)
 
 static bool load(const char *module)
 {
-	const char *build = getenv("P2P_BUILD");
-	char path[512];
-	int fd, ret;
-
-	snprintf(path, sizeof(path), "%s/samples/p2p/%s.ko",
-		 build ? build : ".", module);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	ret = syscall(SYS_finit_module, fd, "", 0);
-	close(fd);
-	return !ret;
+	return !module_load(module, "");
 }
 
 static bool reload(const char *module)
@@ -276,12 +269,23 @@ static enum t_exporter by_name(const char *name)
 	ksft_exit_fail_msg("no exporter \"%s\"\n", name);
 }
 
+static int reload_gpu(void)
+{
+	char args[64];
+
+	t->pages = !t->disks ? "0" : t->seed % 4 == 3 ? "2M" : "4K";
+	snprintf(args, sizeof(args), "pages=%s canary=1", t->pages);
+	return unload("p2p_gpu") ? module_load("p2p_gpu", args) : -EBUSY;
+}
+
 /* p2p_gpu is there until it is known what can reach the GPU. */
 static int begin(void)
 {
 	bool object = t->exporter == T_OBJECT;
-	int err = object ? gpu_rebind(true) : 0;
+	int err = t_dio_prepare();
 
+	if (!err && object)
+		err = reload_gpu();
 	if (!err)
 		err = probe();
 	if (err || object)
@@ -328,13 +332,16 @@ int main(int argc, char **argv)
 	err = begin();
 	if (err)
 		ksft_exit_fail_msg("cannot begin: %d\n", err);
-	ksft_print_msg("seed %llu, %u seconds, %s, %s, %s\n",
+	ksft_print_msg("seed %llu, %u seconds, %s, %s, %s, %d disks, pages of %s\n",
 		       (unsigned long long)t->seed, seconds, name,
 		       t->edu ? "with DMA engine" : "no DMA engine",
-		       translated() ? "behind an IOMMU" : "no IOMMU");
-	ksft_set_plan(6);
+		       translated() ? "behind an IOMMU" : "no IOMMU",
+		       t->disks, t->pages ? t->pages : "4K, if any");
+	ksft_set_plan(7);
 
 	p2p_trace_begin();
+	t_ways_begin();
+	pinned_before = pins();
 	t->start = t_now();
 	run(seconds);
 	if (t->failed)
@@ -344,6 +351,7 @@ int main(int argc, char **argv)
 	ksft_test_result(zero(edu_dma_live, "mappings") &&
 			 zero(edu_dma_live, "iova bytes"),
 			 "no DMA mapping is left\n");
+	ksft_test_result(zero(pinned, "pinned pages"), "no page is pinned\n");
 	if (t->exporter != T_OBJECT)
 		check_bar();
 	ksft_test_result(!t_events_restore(), "both drivers are bound\n");

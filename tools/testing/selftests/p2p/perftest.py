@@ -10,6 +10,7 @@
 #
 # VM: --no-gpu
 # TIMEOUT: 1800
+# ALONE: it compares rates
 
 import glob
 import mmap

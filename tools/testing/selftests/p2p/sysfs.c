@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sysfs.h"
@@ -19,6 +21,22 @@ int sysfs_write(const char *path, const char *text)
 	if (write(fd, text, strlen(text)) < 0)
 		err = -errno;
 	close(fd);
+	return err;
+}
+
+int sysfs_word(const char *dir, const char *file, char *word)
+{
+	char path[256];
+	int err = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+	if (fscanf(f, "%63s", word) != 1)
+		err = -ENODATA;
+	fclose(f);
 	return err;
 }
 
@@ -74,4 +92,42 @@ int pci_find_gpu(char *name)
 int pci_find_edu(char *name)
 {
 	return pci_find(0x1234, 0x11e8, name);
+}
+
+uint64_t pci_bar(const char *name, int bar)
+{
+	unsigned long long start = 0;
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "%s/resource", name);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	while (bar-- >= 0)
+		if (fscanf(f, "%llx %*x %*x", &start) != 1)
+			start = 0;
+	fclose(f);
+	return start;
+}
+
+int module_load(const char *name, const char *args)
+{
+	const char *build = getenv("P2P_BUILD");
+	char path[512];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/samples/p2p/%s.ko",
+		 build ? build : ".", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = syscall(SYS_finit_module, fd, args, 0) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int module_unload(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }

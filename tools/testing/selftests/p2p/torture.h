@@ -7,6 +7,7 @@
 #ifndef TORTURE_H
 #define TORTURE_H
 
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -23,6 +24,11 @@
 #define T_GPU_PAGES	12		/* at most, of a worker's object */
 #define T_GPU_OFF	(T_RAM_PAGES * T_PAGE)
 #define T_MAX_LEN	((2 * T_RAM_PAGES + T_GPU_PAGES) * T_PAGE)
+#define T_DISKS		2
+#define T_DISK_LEN	(2 * T_MAX_LEN)	/* of each, for each worker */
+#define T_DISK_OWNER	0x800		/* in t_pattern(): it was made for a disk */
+#define T_DIO_DEPTH	16		/* of processes that die */
+#define T_WAYS		5		/* of data: see torture_ways.c */
 #define T_PROCESSES	3
 #define T_THREADS	2		/* workers of one process */
 #define T_WORKERS	(T_PROCESSES * T_THREADS)
@@ -44,6 +50,8 @@ enum t_event {
 	EV_POLICY,		/* @down and @end mean the write returned */
 	EV_ACS,			/* breaks nothing in any of our topologies */
 	EV_OFFER,		/* withheld and given back, as EV_POLICY */
+	EV_STRICT,		/* no device memory by way of RAM, as EV_POLICY */
+	EV_RESET,		/* of the GPU while it is used; not T_OBJECT */
 	NR_EV
 };
 
@@ -59,18 +67,20 @@ enum t_exporter {
 };
 
 /* Who does something */
-enum t_by { BY_CPU, BY_RDMA, BY_EDU };
+enum t_by { BY_CPU, BY_RDMA, BY_EDU, BY_DIO };
 
 /* What is counted in the last table. */
 enum t_op {
 	OP_WRITE, OP_READ, OP_SEND, OP_PUT, OP_GET, OP_SEND_FROM,
+	OP_DIO_READ, OP_DIO_WRITE, OP_DIO_CHECK, OP_DIO_FREE,
 	OP_EDU_WRITE, OP_EDU_READ, OP_EDU_COPY, OP_EDU_AGAIN,
 	OP_CPU_WRITE, OP_CPU_CHECK, OP_REREG, OP_ADVISE, OP_EDU_REREG,
 	OP_RENEW, OP_FREE, OP_MOVE, OP_EVICT,
 	OP_MUNMAP, OP_MMAP, OP_MREMAP_MOVE, OP_MREMAP_SHRINK, OP_MREMAP_GROW,
 	OP_MPROTECT, OP_MAP_FIXED, OP_MADVISE, OP_FORK, OP_EXEC,
-	OP_DOOMED, OP_DOOMED_IO, OP_UNBIND_GPU, OP_UNBIND_EDU, OP_UNPLUG_GPU,
+	OP_DOOMED, OP_DOOMED_IO, OP_DOOMED_DIO, OP_UNBIND_GPU, OP_UNBIND_EDU, OP_UNPLUG_GPU,
 	OP_UNPLUG_EDU, OP_RESET, OP_POLICY, OP_ACS, OP_RESET_USED, OP_WITHHOLD,
+	OP_STRICT,
 	NR_OPS
 };
 
@@ -85,6 +95,8 @@ enum t_cause {
 	WHY_POLICY,
 	WHY_BUSY,		/* see T_BUSY_MS */
 	WHY_WITHHELD,
+	WHY_STRICT,
+	WHY_RESET,
 	NR_WHY
 };
 
@@ -114,6 +126,9 @@ struct t_shared {
 	enum t_exporter exporter;
 	bool edu;		/* there is a DMA engine */
 	bool again;		/* and an IOMMU that stops it: see OP_EDU_AGAIN */
+	int disks;
+	int disk[T_DISKS];	/* files, O_DIRECT */
+	const char *pages;	/* of the memory: "0", or what p2p_gpu calls them */
 	char base_policy[32];	/* with which all can reach all */
 	atomic_bool stop;
 	atomic_int failed;
@@ -121,6 +136,9 @@ struct t_shared {
 	struct t_epoch ev[NR_EV];
 	atomic_bool denied;	/* by the policy; stable between its epochs */
 	atomic_bool withheld;	/* by the owner, likewise */
+	atomic_bool strict;	/* likewise */
+	atomic_ullong ways[T_WAYS];	/* bytes */
+	atomic_ullong dio_ram, dio_evicted;
 	pthread_rwlock_t offer_lock;	/* not T_OBJECT; see t_hold_offer() */
 	atomic_ullong reset_due;	/* ms; UINT64_MAX: under way, or never */
 	atomic_ullong reset_since;	/* ms, 0: none is under way */
@@ -167,6 +185,11 @@ struct t_bytes {
 	unsigned char want[T_MAX_LEN], alt[T_MAX_LEN];
 };
 
+/* A worker's range of a disk */
+struct t_disk {
+	unsigned char want[T_DISK_LEN];
+};
+
 struct t_worker {
 	int id;
 	struct t_rng rng, imp_rng;
@@ -187,6 +210,9 @@ struct t_worker {
 	struct t_bytes over;	/* RAM mapped over the object */
 	unsigned char was_over[T_MAX_LEN];	/* before an operation */
 	unsigned char tmp[T_MAX_LEN], pat[T_MAX_LEN];
+	struct t_disk disk[T_DISKS];
+	unsigned int disk_gen;	/* 0: nothing is there yet */
+	unsigned char *ram;	/* T_DISK_LEN bytes, for the disks */
 
 	pthread_mutex_t imp_lock;
 	bool open;		/* under imp_lock */
@@ -204,7 +230,7 @@ struct t_snap {
 	uint64_t ms;
 	unsigned int map_begin, map_end, move_begin, move_end, where;
 	unsigned int begin[NR_EV], down[NR_EV], end[NR_EV];
-	bool denied, withheld;
+	bool denied, withheld, strict;
 	uint64_t reset_ms;
 	uint8_t state[T_GPU_PAGES];
 };
@@ -269,6 +295,19 @@ int t_edu_again(struct t_worker *w);
 int t_cpu_write(struct t_worker *w);
 /* Places are mostly around the borders of pages and of the object. */
 void t_choose(struct t_worker *w, size_t most, size_t *off, size_t *len);
+
+/* torture_dio.c: between the buffer and disks, if there are any */
+int t_dio_prepare(void);
+int t_dio(struct t_worker *w);
+int t_dio_check(struct t_worker *w);
+/* A part of @buf, and do not wait. *@ctx begins as 0. */
+void t_dio_post(struct t_rng *rng, aio_context_t *ctx, int slot,
+		unsigned char *buf, size_t len);
+
+/* torture_ways.c: which way that went */
+void t_ways_begin(void);
+void t_ways_look(void);
+void t_ways_print(void);
 
 /* torture_worker.c, torture_doomed.c, torture_events.c: processes */
 void t_worker_process(int process);

@@ -15,6 +15,7 @@
 
 #define BAR		2
 #define DOOMED_PAGES	16
+#define VFIO_PAGES	"/sys/module/vfio_pci_core/parameters/p2p_pages"
 
 /* The processes have it from their parent: the group can be opened once only. */
 static struct vfio_dev user;
@@ -22,11 +23,16 @@ static char gpu[PCI_NAME];
 
 /* Beginning and end */
 
+static const char *offered(void)
+{
+	return t->disks ? "pages" : "1";
+}
+
 int t_bar_enable(void)
 {
 	int err = pci_write(gpu, "enable", "1");
 
-	return err ? err : pci_write(gpu, "p2p_mmap", "1");
+	return err ? err : pci_write(gpu, "p2p_mmap", offered());
 }
 
 static int init_lock(void)
@@ -55,7 +61,9 @@ int t_bar_prepare(void)
 	t->reset_due = access(path, F_OK) ? UINT64_MAX : 0;
 	if (t->exporter == T_RESOURCE)
 		return t_bar_enable();
-	err = vfio_bind(&user, gpu);
+	err = t->disks ? sysfs_write(VFIO_PAGES, "1") : 0;
+	if (!err)
+		err = vfio_bind(&user, gpu);
 	return err ? err : vfio_open(&user);
 }
 
@@ -87,6 +95,7 @@ int t_bar_restore(void)
 		if (regions_left())
 			err = -EBUSY;
 		vfio_unbind(&user);
+		sysfs_write(VFIO_PAGES, "0");
 		return err;
 	}
 	if (pci_find_gpu(gpu)) {
@@ -158,11 +167,13 @@ void t_bar_reset(struct t_worker *w)
 	if (now < due ||
 	    !atomic_compare_exchange_strong(&t->reset_due, &due, UINT64_MAX))
 		return;
+	atomic_fetch_add(&t->ev[EV_RESET].begin, 1);
 	t->reset_since = now;
 	err = t->exporter == T_VFIO ? vfio_reset(&user) :
 				      pci_write(gpu, "reset", "1");
 	t->reset_since = 0;
 	t->reset_ms += t_now() - now;
+	atomic_fetch_add(&t->ev[EV_RESET].end, 1);
 	t_note(OP_RESET_USED, "worker %d: %d, %llu ms", w->id, err,
 	       (unsigned long long)(t_now() - now));
 	t->reset_due = t_now() + 500 + t_below(&w->imp_rng, 2000);
@@ -175,7 +186,7 @@ void t_bar_reset(struct t_worker *w)
 static int change(bool low_power, bool off)
 {
 	if (t->exporter == T_RESOURCE)
-		return pci_write(gpu, "p2p_mmap", off ? "0" : "1");
+		return pci_write(gpu, "p2p_mmap", off ? "0" : offered());
 	return low_power ? vfio_low_power(&user, off) :
 			   vfio_decode(&user, !off);
 }

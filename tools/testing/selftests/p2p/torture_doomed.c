@@ -17,6 +17,8 @@ struct doomed {
 	struct gpu_mr m;
 	int edu;
 	uint64_t dev;
+	int slot;
+	aio_context_t aio;
 };
 
 static void post(struct doomed *d)
@@ -78,6 +80,11 @@ static void act(struct doomed *d)
 		if (t_one_in(&d->rng, 5) && !fork())
 			_exit(0);
 		break;
+	case 7:
+	case 8:
+	case 9:
+		t_dio_post(&d->rng, &d->aio, d->slot, d->m.buf, d->m.len);
+		break;
 	default:
 		post(d);
 		ibv_poll_cq(d->m.r.req.cq, 16, wc);
@@ -119,7 +126,7 @@ static void die(struct doomed *d)
 
 void t_doomed_process(int slot, unsigned int who)
 {
-	struct doomed d = { .edu = -1 };
+	struct doomed d = { .edu = -1, .slot = slot };
 	unsigned int n;
 
 	t_seed(&d.rng, who);

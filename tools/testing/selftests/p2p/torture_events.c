@@ -17,6 +17,7 @@
 
 #define DEVICES	"/sys/bus/pci/devices/"
 #define POLICY	"/sys/module/pci_p2p/parameters/policy"
+#define STRICT	"/sys/module/pci_p2p/parameters/strict"
 
 struct device {
 	const char *driver;
@@ -213,6 +214,20 @@ static void flip_policy(struct t_rng *rng)
 		t_nothing_is_live(text);
 }
 
+/* What is under way may fail or not, as with the policy. */
+static void flip_strict(void)
+{
+	bool on = !t->strict;
+
+	atomic_fetch_add(&t->ev[EV_STRICT].begin, 1);
+	t_note(OP_STRICT, "%s", on ? "on" : "off");
+	if (sysfs_write(STRICT, on ? "1" : "0"))
+		t_fail("no strict mode");
+	t->strict = on;
+	atomic_fetch_add(&t->ev[EV_STRICT].down, 1);
+	atomic_fetch_add(&t->ev[EV_STRICT].end, 1);
+}
+
 /* The place of the ACS control in a bridge's config space, 0 if it has none. */
 static off_t acs_control(int fd)
 {
@@ -266,7 +281,9 @@ static void *topology(void *arg)
 	t_seed(&rng, 5001);
 	while (!t->stop) {
 		t_begin(T_SLOT_EVENTS + 1, OP_POLICY);
-		if (t_one_in(&rng, 2))
+		if (t->disks && t_one_in(&rng, t->strict ? 2 : 5))
+			flip_strict();
+		else if (t_one_in(&rng, 2))
 			acs(&rng);
 		else
 			flip_policy(&rng);
@@ -297,6 +314,9 @@ void t_event_process(void)
 int t_events_restore(void)
 {
 	int err = set_policy("");
+
+	if (!err && t->disks)
+		err = sysfs_write(STRICT, "0");
 
 	if (find(&gpu) || (t->edu && find(&edu))) {
 		sysfs_write("/sys/bus/pci/rescan", "1");

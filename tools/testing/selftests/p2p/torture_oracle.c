@@ -21,7 +21,7 @@
 
 /*
  * Eight bytes say who wrote them, when, and where to: 16 bits of owner and
- * memory, 24 of generation, 24 of offset in words. Odd borders cut words.
+ * memory or disk, 24 of generation, 24 of offset in words. Odd borders cut words.
  */
 static uint64_t word(unsigned int owner, unsigned int gen, size_t off)
 {
@@ -66,7 +66,8 @@ void t_describe(char *text, size_t size, const unsigned char *p, size_t len,
 	if (v >> 60 == 0xa)
 		snprintf(text, size,
 			 "%016llx: worker %u, %s, generation %u, offset %#lx",
-			 (unsigned long long)v, (unsigned int)(v >> 49 & 0x7ff),
+			 (unsigned long long)v, (unsigned int)(v >> 49 & 0x3ff),
+			 v >> 48 & T_DISK_OWNER ? "its disks" :
 			 v >> 48 & 1 ? "RAM mapped over" : "its buffer",
 			 (unsigned int)(v >> 24 & 0xffffff),
 			 (unsigned long)(v & 0xffffff) * 8);
@@ -92,6 +93,7 @@ void t_snap(struct t_worker *w, struct t_snap *s)
 	}
 	s->denied = t->denied;
 	s->withheld = t->withheld;
+	s->strict = t->strict;
 	s->reset_ms = t_reset_ms();
 	s->where = w->where;
 	memcpy(s->state, w->state, sizeof(s->state));
@@ -137,7 +139,25 @@ static void expect_offer(const struct t_snap *before,
 		return;
 	v->why |= BIT(WHY_WITHHELD);
 	v->may_fail = true;
-	v->must_fail |= all;
+	/* What the CPU sees, direct I/O may do by the page cache. */
+	v->must_fail |= all && (by != BY_DIO || t->exporter == T_VFIO);
+}
+
+/* What only concerns data that goes through RAM, since the disk does not reach it */
+static void expect_bounce(const struct t_snap *before,
+			  const struct t_snap *after, enum t_by by,
+			  struct t_verdict *v)
+{
+	if (by != BY_DIO)
+		return;
+	if (!same(before, after, EV_STRICT) || before->strict) {
+		v->why |= BIT(WHY_STRICT);
+		v->may_fail = true;
+	}
+	if (!same(before, after, EV_RESET)) {
+		v->why |= BIT(WHY_RESET);
+		v->may_fail = true;
+	}
 }
 
 /* A page of the object whose mapping did not change. */
@@ -169,6 +189,7 @@ static void expect_page(struct t_worker *w, const struct t_snap *before,
 		v->may_fail = true;
 	}
 	expect_offer(before, after, by, v);
+	expect_bounce(before, after, by, v);
 	if (by != BY_EDU ||
 	    (same(before, after, EV_POLICY) && !before->denied))
 		return;
@@ -211,6 +232,7 @@ void t_expect(struct t_worker *w, const struct t_snap *before,
 				v->why |= BIT(WHY_POLICY);
 			if (t_withheld(before, after, by, &all))
 				v->why |= BIT(WHY_WITHHELD);
+			expect_bounce(before, after, by, v);
 			continue;
 		}
 		expect_page(w, before, after, before->state[p - T_RAM_PAGES],
@@ -252,6 +274,26 @@ static bool explains(enum t_cause why, enum t_op op, int status)
 		case WHY_WITHHELD:
 			return status == (t->exporter == T_VFIO ? -ENXIO :
 								  -EFAULT);
+		default:
+			return false;
+		}
+	case OP_DIO_READ:
+	case OP_DIO_WRITE:
+		switch (why) {
+		case WHY_HOLE:
+		case WHY_READONLY:
+		case WHY_REMAPPED:
+		case WHY_FREED:
+			return status == -EFAULT;
+		case WHY_RESET:
+			return status == -ENODEV;
+		case WHY_WITHHELD:
+		case WHY_GPU_GONE:
+			return status == -EFAULT || status == -ENODEV;
+		case WHY_BUSY:
+			return status == -ETIMEDOUT;
+		case WHY_STRICT:
+			return status == -EREMOTEIO;
 		default:
 			return false;
 		}

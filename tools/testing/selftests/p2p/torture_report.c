@@ -17,6 +17,8 @@ const char * const t_op_names[NR_OPS] = {
 	[OP_WRITE] = "RDMA write", [OP_READ] = "RDMA read",
 	[OP_SEND] = "send to it", [OP_PUT] = "RDMA write from it",
 	[OP_GET] = "RDMA read to it", [OP_SEND_FROM] = "send from it",
+	[OP_DIO_READ] = "direct read", [OP_DIO_WRITE] = "direct write",
+	[OP_DIO_CHECK] = "check of disk", [OP_DIO_FREE] = "free under it",
 	[OP_EDU_WRITE] = "DMA write", [OP_EDU_READ] = "DMA read",
 	[OP_EDU_COPY] = "DMA copy", [OP_EDU_AGAIN] = "late DMA",
 	[OP_CPU_WRITE] = "CPU write", [OP_CPU_CHECK] = "check of all",
@@ -28,11 +30,13 @@ const char * const t_op_names[NR_OPS] = {
 	[OP_MREMAP_GROW] = "mremap grow", [OP_MPROTECT] = "mprotect",
 	[OP_MAP_FIXED] = "map RAM over", [OP_MADVISE] = "madvise",
 	[OP_FORK] = "fork", [OP_EXEC] = "exec", [OP_DOOMED] = "process dies",
-	[OP_DOOMED_IO] = "its transfers", [OP_UNBIND_GPU] = "unbind p2p_gpu",
+	[OP_DOOMED_IO] = "its transfers", [OP_DOOMED_DIO] = "its direct I/O",
+	[OP_UNBIND_GPU] = "unbind p2p_gpu",
 	[OP_UNBIND_EDU] = "unbind p2p_edu", [OP_UNPLUG_GPU] = "unplug GPU",
 	[OP_UNPLUG_EDU] = "unplug engine", [OP_RESET] = "reset",
 	[OP_POLICY] = "policy", [OP_ACS] = "ACS",
 	[OP_RESET_USED] = "reset in use", [OP_WITHHOLD] = "withhold",
+	[OP_STRICT] = "strict",
 };
 
 static const char * const why_names[NR_WHY] = {
@@ -40,7 +44,8 @@ static const char * const why_names[NR_WHY] = {
 	[WHY_REMAPPED] = "remapped", [WHY_FREED] = "freed",
 	[WHY_GPU_GONE] = "GPU gone", [WHY_EDU_GONE] = "engine gone",
 	[WHY_POLICY] = "policy", [WHY_BUSY] = "over a second",
-	[WHY_WITHHELD] = "withheld",
+	[WHY_WITHHELD] = "withheld", [WHY_STRICT] = "strict",
+	[WHY_RESET] = "reset",
 };
 
 uint64_t t_now(void)
@@ -157,6 +162,7 @@ void t_print_table(void)
 				       t->errors[op][why], why_names[why]);
 		printf("\n");
 	}
+	t_ways_print();
 }
 
 /* splitmix64 */

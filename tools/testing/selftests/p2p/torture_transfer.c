@@ -5,6 +5,7 @@
  */
 #include "torture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
@@ -50,9 +51,11 @@ static int do_transfer(struct t_worker *w, enum t_op op, size_t off, size_t len)
 		break;
 	}
 	lock = edu_lock(LOCK_SH);
-	ret = op == OP_EDU_WRITE ?
-		edu_write(w->edu, w->dev + off, w->m.peer, len) :
-		edu_read(w->edu, w->dev + off, w->m.peer, len);
+	do	/* the end of an io_uring may come as a signal, later */
+		ret = op == OP_EDU_WRITE ?
+			edu_write(w->edu, w->dev + off, w->m.peer, len) :
+			edu_read(w->edu, w->dev + off, w->m.peer, len);
+	while (ret == -EINTR);
 	close(lock);
 	return ret;
 }
@@ -148,8 +151,10 @@ int t_edu_copy(struct t_worker *w)
 	t_snap(w, &before);
 	memcpy(w->was_over, w->over.want, sizeof(w->was_over));
 	lock = edu_lock(LOCK_SH);
-	status = from_ram ? edu_copy(w->edu, w->dev + ram, w->dev + off, len) :
-			    edu_copy(w->edu, w->dev + off, w->dev + ram, len);
+	do
+		status = edu_copy(w->edu, w->dev + (from_ram ? ram : off),
+				  w->dev + dst, len);
+	while (status == -EINTR);
 	close(lock);
 	t_snap(w, &after);
 	t_expect(w, &before, &after, off, len, from_ram, BY_EDU, &v);
@@ -202,7 +207,9 @@ int t_edu_again(struct t_worker *w)
 	pthread_mutex_lock(&w->imp_lock);
 	t_snap(w, &before);
 	memcpy(w->was_over, w->over.want, sizeof(w->was_over));
-	status = edu_write(w->edu, w->dev + off, w->pat, len);
+	do
+		status = edu_write(w->edu, w->dev + off, w->pat, len);
+	while (status == -EINTR);
 	t_snap(w, &after);
 	t_expect(w, &before, &after, off, len, true, BY_EDU, &v);
 	if (t_outcome(w, OP_EDU_AGAIN, &v, status, off, len))

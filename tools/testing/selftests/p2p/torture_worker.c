@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The workers of p2p_torture: each has a buffer of RAM, a GPU object and RAM,
- * in an on-demand MR and a range of the DMA engine, and checks every byte of
- * every transfer. Its imp moves the object and changes the mapping meanwhile.
+ * in an on-demand MR and a range of the DMA engine, and a place on each disk, and
+ * checks every byte of every transfer. Its imp moves the object and changes the
+ * mapping meanwhile.
  */
 #include "torture.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -42,8 +44,11 @@ static int edu_attach(struct t_worker *w)
 	edu_close(w);
 	was_steady = steady(EV_EDU, &w->edu_gen);
 	w->edu = edu_open();
+	/* The end of an io_uring is work for its task, which looks like a signal. */
 	if (w->edu >= 0)
-		err = edu_reg(w->edu, w->m.buf, w->m.len, 0, &w->dev);
+		do
+			err = edu_reg(w->edu, w->m.buf, w->m.len, 0, &w->dev);
+		while (err == -EINTR);
 	w->edu_reg = w->edu >= 0 && !err;
 	if (w->edu_reg && was_steady && t->ev[EV_EDU].begin == w->edu_gen)
 		return 0;
@@ -241,11 +246,15 @@ static int do_fork(struct t_worker *w, bool exec)
 
 static int rereg(struct t_worker *w)
 {
+	uint64_t begin;
 	int err;
 
 	t_count(OP_REREG);
 	gpu_mr_dereg(&w->m);
-	err = gpu_mr_reg(&w->m);
+	do {
+		begin = t_now();
+		err = gpu_mr_reg(&w->m);
+	} while (err == -EBUSY && t_now() - begin >= T_BUSY_MS);
 	return err ? t_fail("worker %d: no MR: %d", w->id, err) : 0;
 }
 
@@ -328,6 +337,10 @@ static int step(struct t_worker *w)
 	if ((t_gpu_dead(w, &s) || t_gpu_doubtful(w, &s)) &&
 	    t_one_in(&w->rng, 6))
 		return worker_open(w);
+
+	/* Of a write that failed, nobody may know yet what came of it. */
+	if (t->disks && !w->unseen && t_one_in(&w->rng, 3))
+		return t_one_in(&w->rng, 50) ? t_dio_check(w) : t_dio(w);
 
 	n = t_below(&w->rng, 1000);
 	if (n < 80 && t->edu)
@@ -420,6 +433,8 @@ static void *work(void *arg)
 	}
 	if (w->open && !t->failed)
 		check_all(w, "the end");
+	if (!t->failed)
+		t_dio_check(w);
 	worker_close(w);
 	t->progress[w->id].pid = 0;
 	return NULL;
@@ -434,6 +449,9 @@ void t_worker_process(int process)
 
 		w->id = process * T_THREADS + i;
 		w->edu = -1;
+		w->ram = aligned_alloc(T_PAGE, T_DISK_LEN);
+		if (!w->ram)
+			t_fail("no memory");
 		pthread_mutex_init(&w->imp_lock, NULL);
 		pthread_mutex_init(&w->map_lock, NULL);
 		t_seed(&w->rng, 2 * w->id);
