@@ -204,7 +204,7 @@ struct t_worker {
 	uint64_t dev;		/* where the engine sees the buffer */
 	unsigned int edu_gen;
 	bool freed;
-	unsigned int gen;	/* of the data, see t_next_gen() */
+	unsigned int gen;	/* of the data, see t_new_data() */
 	bool unseen;		/* writes failed that nobody could look at yet */
 	struct t_bytes main;	/* RAM, the object, RAM */
 	struct t_bytes over;	/* RAM mapped over the object */
@@ -246,7 +246,7 @@ struct t_verdict {
 unsigned char t_pattern(unsigned int owner, unsigned int gen, size_t off);
 void t_fill(struct t_worker *w, unsigned char *p, bool over, unsigned int gen,
 	    size_t off, size_t len);
-unsigned int t_next_gen(struct t_worker *w);
+void t_new_data(struct t_worker *w, size_t off, size_t len);
 void t_describe(char *text, size_t size, const unsigned char *p, size_t len,
 		size_t off);
 void t_snap(struct t_worker *w, struct t_snap *s);

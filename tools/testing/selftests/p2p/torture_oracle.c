@@ -43,12 +43,15 @@ void t_fill(struct t_worker *w, unsigned char *p, bool over, unsigned int gen,
 
 /*
  * Each write has data of its own. But as long as withheld memory may have some of
- * a write that failed, the next one writes the same: a byte has two values to
- * choose from, not three.
+ * what failed, a write or a read of a disk, the next one writes just that: a byte
+ * has two values to choose from, not three.
  */
-unsigned int t_next_gen(struct t_worker *w)
+void t_new_data(struct t_worker *w, size_t off, size_t len)
 {
-	return w->unseen ? w->gen : ++w->gen;
+	if (w->unseen)
+		memcpy(w->pat, w->main.alt + off, len);
+	else
+		t_fill(w, w->pat, false, ++w->gen, off, len);
 }
 
 /* Whose are the bytes around a wrong one? */

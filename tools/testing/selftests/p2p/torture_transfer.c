@@ -103,7 +103,7 @@ int t_transfer(struct t_worker *w, enum t_op op)
 
 	t_choose(w, edu ? 3000 : 9000, &off, &len);
 	if (write) {
-		t_fill(w, w->pat, false, t_next_gen(w), off, len);
+		t_new_data(w, off, len);
 		memcpy(w->m.peer, w->pat, len);
 	} else {
 		memset(w->m.peer, 0xee, len);
@@ -202,7 +202,7 @@ int t_edu_again(struct t_worker *w)
 	len = 1 + t_below(&w->rng, 500);
 	off = T_GPU_OFF + t_below(&w->rng, w->m.gpu / T_PAGE) * T_PAGE +
 	      t_below(&w->rng, T_PAGE / 2 - len);
-	t_fill(w, w->pat, false, t_next_gen(w), off, len);
+	t_new_data(w, off, len);
 	lock = edu_lock(LOCK_EX);
 	pthread_mutex_lock(&w->imp_lock);
 	t_snap(w, &before);
@@ -246,7 +246,7 @@ int t_cpu_write(struct t_worker *w)
 	int err, ret;
 
 	t_choose(w, 5000, &off, &len);
-	t_fill(w, w->pat, false, t_next_gen(w), off, len);
+	t_new_data(w, off, len);
 	pthread_mutex_lock(&w->map_lock);
 	t_snap(w, &before);
 	err = t_cpu_copy(w->m.buf + off, w->pat, len);

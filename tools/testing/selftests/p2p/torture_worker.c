@@ -204,7 +204,7 @@ static int do_fork(struct t_worker *w, bool exec)
 	pid_t pid;
 	bool all;
 
-	t_fill(w, w->pat, false, t_next_gen(w), off, len);
+	t_new_data(w, off, len);
 	t_note(exec ? OP_EXEC : OP_FORK, "worker %d", w->id);
 	t_snap(w, &before);
 	pid = fork();
