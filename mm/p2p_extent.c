@@ -316,6 +316,7 @@ void p2p_extents_init(struct p2p_extents *set, struct device *importer,
 	set->write = write;
 	spin_lock_init(&set->lock);
 	set->live = RB_ROOT_CACHED;
+	set->last = NULL;
 	INIT_LIST_HEAD(&set->cut);
 }
 EXPORT_SYMBOL_GPL(p2p_extents_init);
@@ -342,6 +343,7 @@ bool p2p_extents_cut(struct p2p_extents *set, unsigned long *start,
 
 	if (first > last)
 		return false;
+	set->last = NULL;
 	for (;;) {
 		/* One at a time: a range may hold very many. */
 		spin_lock(&set->lock);
@@ -388,19 +390,25 @@ EXPORT_SYMBOL_GPL(p2p_extents_cut_finish);
  * @addr: user address
  * @off: set to the offset of @addr in the extent, in bytes
  *
- * Context: the importer's user_lock; the result is good until it is dropped.
+ * The tree changes under user_lock and p2p_extents.lock, so that either is enough
+ * to read it. Who goes through a range by pages finds the same extent again.
+ *
+ * Context: the importer's user_lock, for reading will do; the result is good until
+ * it is dropped.
  * Return: the extent, or NULL: fault again.
  */
 struct p2p_extent *p2p_extents_lookup(struct p2p_extents *set,
 				      unsigned long addr, size_t *off)
 {
-	struct p2p_extent *ext;
+	struct p2p_extent *ext = READ_ONCE(set->last);
 
-	spin_lock(&set->lock);
-	ext = p2p_tree_find(&set->live, addr, addr);
-	if (ext)
-		*off = addr - ext->node.start;
-	spin_unlock(&set->lock);
+	if (!ext || addr - ext->node.start >= ext->len) {
+		ext = p2p_tree_find(&set->live, addr, addr);
+		if (!ext)
+			return NULL;
+		WRITE_ONCE(set->last, ext);
+	}
+	*off = addr - ext->node.start;
 	return ext;
 }
 EXPORT_SYMBOL_GPL(p2p_extents_lookup);

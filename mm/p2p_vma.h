@@ -43,7 +43,25 @@ void p2p_fault_add(struct p2p_fault *fault, struct p2p_extent *ext,
 
 extern struct lockdep_map p2p_drain_lockdep;
 
+/* p2p_extents_dma_addr() where @addr is in the extent that was looked up last */
+static inline bool p2p_extents_dma_next(struct p2p_extents *set,
+					unsigned long addr, dma_addr_t *dma)
+{
+	struct p2p_extent *ext = READ_ONCE(set->last);
+
+	if (!ext || !ext->importer || addr - ext->node.start >= ext->len)
+		return false;
+	*dma = ext->dma + (addr - ext->node.start);
+	return true;
+}
+
 #else
+
+static inline bool p2p_extents_dma_next(struct p2p_extents *set,
+					unsigned long addr, dma_addr_t *dma)
+{
+	return false;
+}
 
 static inline bool p2p_vma_enabled(const struct vm_area_struct *vma)
 {

@@ -228,6 +228,7 @@ struct p2p_extents {
 	/* private: */
 	spinlock_t lock;		/* live; a leaf */
 	struct rb_root_cached live;
+	struct p2p_extent *last;	/* looked up; user_lock */
 	struct list_head cut;		/* user_lock */
 };
 
@@ -361,6 +362,17 @@ int p2p_extent_dma_map(struct p2p_extent *ext, enum p2p_reason *reason);
 void p2p_extent_dma_unmap(struct p2p_extent *ext);
 
 /**
+ * p2p_extents_any - may there be a live extent?
+ * @set: the importer's index
+ *
+ * Return: true if so; without user_lock a hint.
+ */
+static inline bool p2p_extents_any(const struct p2p_extents *set)
+{
+	return READ_ONCE(set->live.rb_root.rb_node);
+}
+
+/**
  * vma_has_p2p - may peers ask for the memory behind this VMA?
  * @vma: any VMA, mmap_lock or its VMA lock held
  *
@@ -445,6 +457,11 @@ static inline void p2p_fault_commit(struct p2p_fault *fault, unsigned long seq)
 
 static inline void p2p_fault_drop(struct p2p_fault *fault)
 {
+}
+
+static inline bool p2p_extents_any(const struct p2p_extents *set)
+{
+	return false;
 }
 
 static inline bool vma_has_p2p(const struct vm_area_struct *vma)
