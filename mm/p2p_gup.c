@@ -109,6 +109,33 @@ static long p2p_gup_wait(struct vm_area_struct *vma, struct p2p_fault *fault,
 	return 0;
 }
 
+/* As p2p_gup(), but what one call of ->p2p_map() gives. */
+static long p2p_gup_ask(struct vm_area_struct *vma, unsigned long start,
+			unsigned long end, unsigned int gup_flags,
+			struct page **pages, int *locked,
+			struct p2p_gup_wait *wait)
+{
+	bool write = gup_flags & FOLL_WRITE;
+	struct p2p_extents set;
+	struct p2p_fault fault;
+	int ret;
+
+	p2p_extents_init(&set, NULL, start, end, write);
+	p2p_fault_init(&fault, &set);
+	fault.pages = pages;
+	fault.gup_flags = gup_flags;
+
+	ret = p2p_fault_map(&fault, vma, start, end, 0, write);
+	if (!ret) {
+		wait->held = true;
+		return fault.nr_pages;
+	}
+	p2p_gup_put(&fault);
+	if (ret == -EAGAIN)
+		return p2p_gup_wait(vma, &fault, start, locked, wait);
+	return ret == -ENOMEM ? ret : -EFAULT;
+}
+
 /**
  * p2p_gup - get pages of a p2p VMA
  * @vma: the VMA, p2p_gup_enabled() and check_vma_flags() passed
@@ -134,27 +161,19 @@ long p2p_gup(struct vm_area_struct *vma, unsigned long start,
 	     unsigned long nr_pages, unsigned int gup_flags,
 	     struct page **pages, int *locked, struct p2p_gup_wait *wait)
 {
-	bool write = gup_flags & FOLL_WRITE;
-	unsigned long end;
-	struct p2p_extents set;
-	struct p2p_fault fault;
-	int ret;
+	unsigned long end, done = 0;
+	long ret;
 
 	start &= PAGE_MASK;
-	end = start + (min((vma->vm_end - start) >> PAGE_SHIFT, nr_pages)
-		       << PAGE_SHIFT);
-	p2p_extents_init(&set, NULL, start, end, write);
-	p2p_fault_init(&fault, &set);
-	fault.pages = pages;
-	fault.gup_flags = gup_flags;
-
-	ret = p2p_fault_map(&fault, vma, start, end, 0, write);
-	if (!ret) {
-		wait->held = true;
-		return fault.nr_pages;
-	}
-	p2p_gup_put(&fault);
-	if (ret == -EAGAIN)
-		return p2p_gup_wait(vma, &fault, start, locked, wait);
-	return ret == -ENOMEM ? ret : -EFAULT;
+	nr_pages = min((vma->vm_end - start) >> PAGE_SHIFT, nr_pages);
+	end = start + (nr_pages << PAGE_SHIFT);
+	/* An exporter may grant piece by piece. */
+	do {
+		ret = p2p_gup_ask(vma, start + (done << PAGE_SHIFT), end,
+				  gup_flags, pages + done, locked, wait);
+		if (ret <= 0)
+			break;
+		done += ret;
+	} while (done < nr_pages);
+	return done ? done : ret;
 }
