@@ -90,9 +90,9 @@ static int p2p_cpu_range(struct iov_iter *i, size_t len, bool p2p,
 		n = iov_iter_extract_pages(i, &p, len, P2P_CPU_PAGES,
 					   ITER_ALLOW_P2PDMA, &off);
 		if (n <= 0) {
-			/* It may be ours, but we cannot know now. */
-			if (p2p && n != -EFAULT)
-				return -EREMOTEIO;
+			/* It may be ours, but we cannot know now: why not? */
+			if (p2p && n && n != -EFAULT)
+				return n == -EAGAIN ? -EINTR : n;
 			/* No page, so not ours: the copy will see what it is. */
 			iov_iter_advance(i, len);
 			return 0;
