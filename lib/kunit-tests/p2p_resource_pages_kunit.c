@@ -264,8 +264,11 @@ static void res_found_again(struct kunit *test)
 	bar->flags &= ~IORESOURCE_UNSET;
 	resource_set_range(bar, bar->end + 1, PAGE_SIZE);
 	KUNIT_EXPECT_FALSE(test, p2p_device_orphaned(next));
+	/* But it may not move there. */
+	KUNIT_EXPECT_FALSE(test, pci_p2p_may_move());
 	*bar = *pci_resource_n(t->pdev, BAR);
 	res_adopt(test, t);
+	KUNIT_EXPECT_TRUE(test, pci_p2p_may_move());
 	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_probe(next));
 	KUNIT_EXPECT_EQ(test, 0, pci_p2p_resource_pause(next));
 }

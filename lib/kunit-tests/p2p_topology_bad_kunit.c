@@ -232,11 +232,14 @@ static void vanish_after_query(struct kunit *test)
 }
 
 static u8 copy_reads;
+static size_t copy_gone_at;		/* where the device went, 0: nowhere */
 
 static int copy_from_fake(struct p2p_extent *ext, size_t off, void *dst,
 			  size_t len)
 {
 	memset(dst, copy_reads, len);
+	if (copy_gone_at)
+		memset(dst + copy_gone_at, 0xff, len - copy_gone_at);
 	return 0;
 }
 
@@ -274,6 +277,12 @@ static void copy_after_removal(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, p2p_copy_from(ext, 0, buf, sizeof(buf)));
 	KUNIT_EXPECT_EQ(test, 0, p2p_copy_from(ext, 0, buf, 0));
 	KUNIT_EXPECT_EQ(test, 0, p2p_copy_to(ext, 0, buf, sizeof(buf)));
+	/* It went in the middle: some of it is data. */
+	copy_reads = 0;
+	copy_gone_at = 5;
+	KUNIT_EXPECT_EQ(test, -ENODEV, p2p_copy_from(ext, 0, buf, sizeof(buf)));
+	copy_gone_at = 0;
+	KUNIT_EXPECT_EQ(test, 0, p2p_copy_from(ext, 0, buf, sizeof(buf)));
 	soft->node[OWNER].gone = false;
 
 	/* Now the kernel knows. */

@@ -32,6 +32,7 @@ struct p2p_gpu {
 	struct mutex lock;
 	bool gone;			/* write: unplug too */
 	bool paused;			/* asleep or in reset: hands off VRAM */
+	bool copies_blocked;		/* by a reset; unplug */
 	unsigned int opened;		/* times that something was opened again */
 	struct maple_tree objects;	/* by file offset, in pages */
 	struct list_head lost;		/* objects whose VRAM stayed pinned */

@@ -16,6 +16,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/pm_runtime.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -265,8 +266,12 @@ static void p2p_gpu_reset_prepare(struct pci_dev *pdev)
 	/* Awake all the time: sleep and reset must not end each other's pause. */
 	pm_runtime_get_sync(&pdev->dev);
 	down_write(&gpu->unplug);
-	if (p2p_gpu_pause(gpu))
-		pci_warn(pdev, "reset under I/O that does not end\n");
+	if (!p2p_gpu_pause(gpu))
+		return;
+	pci_warn(pdev, "reset under I/O that does not end\n");
+	/* DMA can be left to itself, copies by the CPU to no device cannot. */
+	pci_p2pdma_copy_block(gpu->region->provider);
+	gpu->copies_blocked = true;
 }
 
 static void p2p_gpu_reset_done(struct pci_dev *pdev)
@@ -274,6 +279,9 @@ static void p2p_gpu_reset_done(struct pci_dev *pdev)
 {
 	struct p2p_gpu *gpu = pci_get_drvdata(pdev);
 
+	if (gpu->copies_blocked)
+		pci_p2pdma_copy_unblock(gpu->region->provider);
+	gpu->copies_blocked = false;
 	p2p_gpu_unpause(gpu);
 	up_write(&gpu->unplug);
 	pm_runtime_put_autosuspend(&pdev->dev);

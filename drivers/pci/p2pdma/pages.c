@@ -297,6 +297,8 @@ static void p2p_pages_free(struct p2p_pages *p)
 	memunmap_pages(&p->map.pgmap);
 	pfnmap_untrack(PHYS_PFN(r->start), r->len);
 	p2p_region_set_pages(r, NULL);
+	/* Not before: who has pins looks at it to know how to get more. */
+	static_branch_dec(&p2p_pages_on);
 	kfree(p);
 }
 
@@ -347,7 +349,6 @@ int p2p_pages_end(struct p2p_exporter *e, unsigned long deadline)
 
 	if (!p)
 		return 0;
-	static_branch_dec(&p2p_pages_on);
 	pci_p2pdma_copy_block(r->provider);
 	left = p2p_pins_wait(r->start, r->start + r->len, deadline);
 	/* Not before: p2p_wait_pins() must not say that there are no pins. */

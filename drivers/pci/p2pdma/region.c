@@ -333,13 +333,34 @@ bool p2p_device_orphaned(struct pci_dev *pdev)
 EXPORT_SYMBOL_GPL(p2p_device_orphaned);
 
 /**
+ * pci_p2p_may_move - may a BAR get addresses that are free?
+ *
+ * Not while I/O still goes to some of them, whose device was removed: it would end
+ * in the memory of the one that moves there, whose driver knows nothing of it.
+ *
+ * Context: may sleep.
+ * Return: true if so.
+ */
+bool pci_p2p_may_move(void)
+{
+	struct p2p_region *r;
+
+	guard(mutex)(&p2p_region_mutex);
+	list_for_each_entry(r, &p2p_regions, node)
+		if (r->orphaned)
+			return false;
+	return true;
+}
+EXPORT_SYMBOL_GPL(pci_p2p_may_move);
+
+/**
  * p2p_region_gone - was the device taken away, so that a copy got nothing?
  * @r: the region, a reference is held
  * @data: what was read from it, NULL if it was written to
  * @len: bytes
  *
- * The kernel may not know yet. But then reads give ones, and the device does not
- * answer a config read either.
+ * The kernel may not know yet. But then reads give ones, from where it went on to
+ * the last byte, and the device does not answer a config read either.
  *
  * Context: any.
  * Return: true if @data is void.
@@ -353,25 +374,28 @@ bool p2p_region_gone(struct p2p_region *r, const void *data, size_t len)
 	pdev = to_pci_dev(r->owner);
 	if (p2p_fn_gone(pdev))
 		return true;
-	return data && len && !memchr_inv(data, 0xff, len) &&
+	return data && len && ((const u8 *)data)[len - 1] == 0xff &&
 	       !pci_device_is_present(pdev);
 }
 
-/* The @n-th region by address, to be put; NULL if there are not so many. */
-struct p2p_region *p2p_region_nth(loff_t n)
+/*
+ * Call @fn for the @n-th region by address; false if there are not so many. Without
+ * a reference, which readers of a file could keep alive in turn: a BAR that moves,
+ * or comes back, needs the old region gone. So @fn does not sleep for long.
+ */
+bool p2p_region_nth(loff_t n, void (*fn)(struct p2p_region *r, void *arg),
+		    void *arg)
 {
-	struct p2p_region *r, *found = NULL;
+	struct p2p_region *r;
 
-	mutex_lock(&p2p_region_mutex);
+	guard(mutex)(&p2p_region_mutex);
 	list_for_each_entry(r, &p2p_regions, node) {
 		if (n--)
 			continue;
-		kref_get(&r->ref);
-		found = r;
-		break;
+		fn(r, arg);
+		return true;
 	}
-	mutex_unlock(&p2p_region_mutex);
-	return found;
+	return false;
 }
 
 /* A reference to an exporter that was not looked at since @generation began. */

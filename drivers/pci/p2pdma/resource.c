@@ -708,6 +708,26 @@ int pci_p2p_resource_probe(struct pci_dev *pdev)
 }
 
 /**
+ * pci_p2p_resource_busy - does I/O of an earlier exporter still go to the device?
+ * @pdev: the device
+ *
+ * Waits for whoever is waiting for that I/O now.
+ *
+ * Context: as pci_p2p_resource_pause().
+ * Return: true if so.
+ */
+bool pci_p2p_resource_busy(struct pci_dev *pdev)
+{
+	struct pci_p2p_resource *res = p2p_resource(pdev);
+
+	if (!res)
+		return p2p_device_orphaned(pdev);
+	guard(mutex)(&res->lock);
+	return p2p_device_orphaned(pdev);
+}
+EXPORT_SYMBOL_GPL(pci_p2p_resource_busy);
+
+/**
  * pci_p2p_resource_set - may peers have what is mapped of the BARs?
  * @pdev: the device
  * @to: may they? P2P_MMAP_PAGES: O_DIRECT and its like, too

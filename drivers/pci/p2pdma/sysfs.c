@@ -86,6 +86,20 @@ static void p2p_emit_record(char *buf, struct p2p_region *r,
 	buf[P2P_RECORD] = 0;
 }
 
+struct p2p_ask {
+	struct device *importer;
+	char record[P2P_RECORD + 1];
+};
+
+static void p2p_ask_region(struct p2p_region *r, void *arg)
+{
+	struct p2p_ask *ask = arg;
+	struct p2p_verdict v;
+
+	__p2p_topology_query(r, ask->importer, false, &v);
+	p2p_emit_record(ask->record, r, &v);
+}
+
 /**
  * p2p_topology_show - records of a device, as in its file
  * @importer: the device
@@ -101,7 +115,7 @@ static void p2p_emit_record(char *buf, struct p2p_region *r,
 ssize_t p2p_topology_show(struct device *importer, char *buf, loff_t off,
 			  size_t count)
 {
-	char record[P2P_RECORD + 1];
+	struct p2p_ask ask = { .importer = importer };
 	loff_t whole = rounddown(off + count, P2P_RECORD);
 	size_t done = 0;
 
@@ -110,16 +124,11 @@ ssize_t p2p_topology_show(struct device *importer, char *buf, loff_t off,
 	while (done < count) {
 		size_t skip = (off + done) % P2P_RECORD;
 		size_t n = min(count - done, P2P_RECORD - skip);
-		struct p2p_verdict v;
-		struct p2p_region *r;
 
-		r = p2p_region_nth((off + done) / P2P_RECORD);
-		if (!r)
+		if (!p2p_region_nth((off + done) / P2P_RECORD, p2p_ask_region,
+				    &ask))
 			break;
-		__p2p_topology_query(r, importer, false, &v);
-		p2p_emit_record(record, r, &v);
-		p2p_region_put(r);
-		memcpy(buf + done, record + skip, n);
+		memcpy(buf + done, ask.record + skip, n);
 		done += n;
 	}
 	return done;

@@ -126,7 +126,8 @@ int pci_p2p_resource_set(struct pci_dev *pdev, enum p2p_mmap to);
 int __p2p_topology_query(struct p2p_region *r, struct device *importer,
 			 bool verbose, struct p2p_verdict *v);
 void p2p_regions_recheck(void);
-struct p2p_region *p2p_region_nth(loff_t n);
+bool p2p_region_nth(loff_t n, void (*fn)(struct p2p_region *r, void *arg),
+		    void *arg);
 int p2p_region_set_pages(struct p2p_region *r, struct p2p_pages *pages);
 void p2p_region_orphan(struct p2p_region *r);
 ssize_t p2p_topology_show(struct device *importer, char *buf, loff_t off,

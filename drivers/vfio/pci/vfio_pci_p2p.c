@@ -181,7 +181,7 @@ int vfio_pci_p2p_wait(struct vfio_pci_core_device *vdev)
  */
 int vfio_pci_p2p_busy(struct vfio_pci_core_device *vdev)
 {
-	return p2p_device_orphaned(vdev->pdev) ? -EBUSY : 0;
+	return pci_p2p_resource_busy(vdev->pdev) ? -EBUSY : 0;
 }
 
 /**
