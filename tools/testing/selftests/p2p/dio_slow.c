@@ -327,7 +327,7 @@ TEST_F_TIMEOUT(object, on_the_move, 200)
 	ASSERT_EQ(0, pthread_create(&mover, NULL, mover_run, &self->d.o));
 	while (n == (long)LEN && !self->s.done)
 		n = dio_one(DIO_SYNC, false, fd, self->d.o.ptr + LEN, LEN, 0);
-	EXPECT_EQ(-EREMOTEIO, n);
+	EXPECT_EQ(-ETIMEDOUT, n);
 	pthread_join(mover, &moved);
 	EXPECT_EQ(-ETIMEDOUT, (long)moved);
 	ASSERT_EQ(0, sysfs_write(WAIT_PEERS, WAIT_PEERS_AT_BOOT));

@@ -350,7 +350,11 @@ static int check_write(struct op *op, const struct t_snap *before,
 	bool all = op->done != (long)op->len || t_one_in(&w->rng, 20);
 	size_t from = all || op->at < T_PAGE ? 0 : op->at - T_PAGE;
 	size_t to = op->at + op->len + T_PAGE, pos = 0;
+	char what[96];
 
+	snprintf(what, sizeof(what), "%s by %s to %#zx, %ld of %zu",
+		 t_op_names[op->what], dio_names[op->how], op->at, op->done,
+		 op->len);
 	to = all || to > T_DISK_LEN ? T_DISK_LEN : to;
 	if (ram_io(w, op->disk, false, from, to - from))
 		return -1;
@@ -359,7 +363,7 @@ static int check_write(struct op *op, const struct t_snap *before,
 		size_t n = done_of(op, pos, p->len);
 
 		if (t_check_read(w, before, v->lax, w->ram + op->at + pos,
-				 p->off, n, "write to disk") ||
+				 p->off, n, what) ||
 		    check_left(op, before, v, p->off + n, pos + n, p->len - n))
 			return -1;
 		pos += p->len;
