@@ -343,7 +343,7 @@ bool p2p_extents_cut(struct p2p_extents *set, unsigned long *start,
 
 	if (first > last)
 		return false;
-	set->last = NULL;
+	set->last = NULL;	/* extents leave the tree here only */
 	for (;;) {
 		/* One at a time: a range may hold very many. */
 		spin_lock(&set->lock);

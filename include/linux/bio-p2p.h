@@ -60,7 +60,8 @@ static inline void bio_p2p_submit(struct bio *bio)
  *
  * Context: may sleep and fault in pages, but not if @iter is nofault.
  * Return: 0, -EREMOTEIO if the buffer is peer memory that the CPU must not copy,
- * or -EFAULT if @iter is nofault and the mapping is busy.
+ * -EFAULT if @iter is nofault and the mapping is busy, or why the exporter could
+ * not be asked: -ETIMEDOUT if it moves the memory, -EINTR, -ENOMEM.
  */
 static inline int p2p_cpu_access(const struct iov_iter *iter, size_t len,
 				 enum p2p_cpu_path path)
