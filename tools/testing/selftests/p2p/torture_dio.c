@@ -341,6 +341,38 @@ static int check_left(struct op *op, const struct t_snap *before,
 	return 0;
 }
 
+/*
+ * Who is wrong where a byte of the disk is not that of the memory: the disk, who
+ * read it, or the memory, which has more than it should have? Look again.
+ */
+static int look_again(struct op *op, size_t off, size_t pos)
+{
+	struct t_worker *w = op->w;
+	size_t at = (op->at + pos) / SECTOR * SECTOR, in = op->at + pos - at;
+	unsigned char was = w->ram[op->at + pos], mem = 0;
+	const unsigned char *from = w->m.buf + off;
+	int err = t_cpu_copy(&mem, from, 1);
+
+	if (!ram_io(w, op->disk, false, at, SECTOR))
+		t_note(OP_DIO_WRITE, "to %#zx+%#zx: disk %02x, again %02x, had %02x; memory %02x (%d)",
+		       at, in, was, w->ram[op->at + pos],
+		       w->disk[op->disk].want[op->at + pos], mem, err);
+	return -1;
+}
+
+/* The first byte of the disk that is not what the memory has, or -1 */
+static long first_wrong(struct op *op, const struct t_snap *before,
+			const struct t_verdict *v, size_t off, size_t pos,
+			size_t len, const char *what)
+{
+	for (size_t i = 0; i < len; i++)
+		if (t_check_read(op->w, before, v->lax,
+				 op->w->ram + op->at + pos + i, off + i, 1,
+				 what))
+			return i;
+	return -1;
+}
+
 /* The disk has what the memory has, and beside that what it had. */
 static int check_write(struct op *op, const struct t_snap *before,
 		       const struct t_verdict *v)
@@ -351,6 +383,7 @@ static int check_write(struct op *op, const struct t_snap *before,
 	size_t from = all || op->at < T_PAGE ? 0 : op->at - T_PAGE;
 	size_t to = op->at + op->len + T_PAGE, pos = 0;
 	char what[96];
+	long bad;
 
 	snprintf(what, sizeof(what), "%s by %s to %#zx, %ld of %zu",
 		 t_op_names[op->what], dio_names[op->how], op->at, op->done,
@@ -362,9 +395,10 @@ static int check_write(struct op *op, const struct t_snap *before,
 		struct piece *p = &op->piece[i];
 		size_t n = done_of(op, pos, p->len);
 
-		if (t_check_read(w, before, v->lax, w->ram + op->at + pos,
-				 p->off, n, what) ||
-		    check_left(op, before, v, p->off + n, pos + n, p->len - n))
+		bad = first_wrong(op, before, v, p->off, pos, n, what);
+		if (bad >= 0)
+			return look_again(op, p->off + bad, pos + bad);
+		if (check_left(op, before, v, p->off + n, pos + n, p->len - n))
 			return -1;
 		pos += p->len;
 	}
