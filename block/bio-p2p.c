@@ -202,6 +202,16 @@ static blk_status_t bio_p2p_bounce(struct bio *bio, struct p2pdma_provider *mem)
 	return status;
 }
 
+/*
+ * Who makes several bios of one I/O may keep in the first what became of the
+ * others, before that has ended: so an error is set, and success is not.
+ */
+static void bio_p2p_set_status(struct bio *bio, blk_status_t status)
+{
+	if (status)
+		bio->bi_status = status;
+}
+
 /* The I/O of @bio from RAM, if the CPU may copy. Ends @bio. */
 static void bio_p2p_by_cpu(struct bio *bio)
 {
@@ -209,10 +219,10 @@ static void bio_p2p_by_cpu(struct bio *bio)
 
 	mem = pci_p2pdma_page_provider(bio->bi_io_vec->bv_page);
 	if (pci_p2pdma_cpu_allowed(mem)) {
-		bio->bi_status = bio_p2p_bounce(bio, mem);
+		bio_p2p_set_status(bio, bio_p2p_bounce(bio, mem));
 		trace_p2p_bounce(bio, mem->owner);
 	} else {
-		bio->bi_status = BLK_STS_P2P_REFUSED;
+		bio_p2p_set_status(bio, BLK_STS_P2P_REFUSED);
 		pci_p2pdma_count(mem, P2PDMA_REFUSED, bio->bi_iter.bi_size);
 		trace_p2p_io_refuse(bio, mem->owner);
 	}
@@ -245,7 +255,7 @@ static void bio_p2p_end_io(struct bio *clone)
 		bio_p2p_queue(clone);
 		return;
 	}
-	bio->bi_status = clone->bi_status;
+	bio_p2p_set_status(bio, clone->bi_status);
 	bio_put(clone);
 	bio_endio(bio);
 }
