@@ -154,7 +154,8 @@ static blk_status_t bio_p2p_piece(struct bio *bio, unsigned int done,
 	piece.bi_io_vec = ram->bv;
 	piece.bi_iter.bi_idx = 0;
 	piece.bi_iter.bi_offset = 0;
-	piece.bi_opf &= ~(REQ_NOMERGE | REQ_NOWAIT | REQ_POLLED);
+	/* Still REQ_NOMERGE: protection information may be peer memory. */
+	piece.bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
 
 	if (!is_read) {
 		status = bio_p2p_copy(bio, at, ram, mem, false);

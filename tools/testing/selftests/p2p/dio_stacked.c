@@ -210,6 +210,48 @@ TEST_F_TIMEOUT(stacked, stripes, 120)
 	EXPECT_EQ(0, md_write("/md/array_state", "clear"));
 }
 
+/*
+ * RAM and peer memory in one stripe, side by side: md lets their bios be merged,
+ * but each is mapped for what it is.
+ */
+TEST_F_TIMEOUT(stacked, neighbours, 120)
+{
+	const size_t half = LEN / 4;	/* of a stripe */
+	uint64_t bounced, bus;
+	int fd;
+
+	ASSERT_EQ(0, md_start("raid0", self->near, self->far));
+	fd = open(md_path("/dev", ""), O_RDWR | O_DIRECT);
+	ASSERT_LE(0, fd);
+	for (int i = 0; i < 4; i++) {
+		bool far = i & 1, peer_first = i & 2;
+		off_t pos = POS + (far ? LEN / 2 : 0);
+		struct iovec iov[] = {
+			{ peer_first ? self->buf : self->ram, half },
+			{ peer_first ? self->ram : self->buf, half },
+		};
+
+		TH_LOG("%s, %s first", far ? "far" : "near",
+		       peer_first ? "peer" : "RAM");
+		bounced = dio_stat(self->peer, "bounced");
+		bus = dio_stat(self->peer, "bus");
+		dio_fill(iov[0].iov_base, half, 40 + i);
+		dio_fill(iov[1].iov_base, half, 50 + i);
+		EXPECT_EQ(2 * half, dio(DIO_SYNC, true, fd, iov, 2, pos, 0));
+		dio_fill(iov[0].iov_base, half, 1);
+		dio_fill(iov[1].iov_base, half, 2);
+		EXPECT_EQ(2 * half, dio(DIO_AIO, false, fd, iov, 2, pos, 0));
+		EXPECT_EQ(-1, dio_differs(iov[0].iov_base, half, 40 + i));
+		EXPECT_EQ(-1, dio_differs(iov[1].iov_base, half, 50 + i));
+		EXPECT_EQ(far ? 2 * half : 0,
+			  dio_stat(self->peer, "bounced") - bounced);
+		EXPECT_EQ(far ? 0 : 2 * half,
+			  dio_stat(self->peer, "bus") - bus);
+	}
+	close(fd);
+	EXPECT_EQ(0, md_write("/md/array_state", "clear"));
+}
+
 /* Controllers of disk "both" that work */
 static int paths_live(void)
 {
