@@ -3,7 +3,7 @@
  * dma_buf_phys_vec_to_sgt() behind a real IOMMU: where do the ranges go? A
  * module, since it needs two PCI devices (QEMU's ivshmem and edu), an IOMMU that
  * translates and a host bridge that may be crossed: see
- * tools/testing/selftests/p2p/dma_buf_map.sh.
+ * tools/testing/selftests/p2p/iommu_kunit.sh.
  */
 #include <kunit/test.h>
 #include <linux/dma-buf-mapping.h>

@@ -146,19 +146,25 @@ static void p2p_edu_unmap(struct p2p_edu_range *r, unsigned long start,
 			  unsigned long end)
 {
 	unsigned long base = r->map.peers.start;
-	unsigned long i;
+	unsigned long i, last, unmapped = 0;
 
 	lockdep_assert_held(&r->lock);	/* so the engine is idle */
 	start = max(start, base);
 	end = min(end, r->map.peers.end);
 	p2p_extents_cut(&r->map.peers, &start, &end);
-	for (i = PFN_DOWN(start - base); i < PFN_UP(end - base); i++) {
+	last = PFN_UP(end - base);
+	for (i = PFN_DOWN(start - base); i < last; i++) {
 		unsigned long pfn = r->map.pfn_list[i];
 
 		/* A real device: zap its page tables and TLB here. */
-		if (hmm_dma_unmap_pfn(&r->edu->pdev->dev, &r->map, i) &&
-		    pfn & HMM_PFN_WRITE && !(pfn & HMM_PFN_PEER))
-			set_page_dirty(compound_head(hmm_pfn_to_page(pfn)));
+		if (!unmapped)
+			unmapped = hmm_dma_unmap_pfns(&r->edu->pdev->dev,
+						      &r->map, i, last - i);
+		if (unmapped) {
+			unmapped--;
+			if (pfn & HMM_PFN_WRITE && !(pfn & HMM_PFN_PEER))
+				set_page_dirty(compound_head(hmm_pfn_to_page(pfn)));
+		}
 		r->map.pfn_list[i] = 0;
 	}
 	p2p_extents_cut_finish(&r->map.peers);

@@ -356,7 +356,7 @@ static int look_again(struct op *op, size_t off, size_t pos)
 	int err = t_cpu_copy(&mem, from, 1);
 
 	if (!ram_io(w, op->disk, false, at, SECTOR))
-		t_note(OP_DIO_WRITE, "to %#zx+%#zx: disk %02x, again %02x, had %02x; memory %02x (%d)",
+		t_note(OP_DIO_WRITE, "%#zx+%#zx: disk %02x, again %02x, had %02x; memory %02x (%d)",
 		       at, in, was, w->ram[op->at + pos],
 		       w->disk[op->disk].want[op->at + pos], mem, err);
 	return -1;

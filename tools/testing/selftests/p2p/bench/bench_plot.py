@@ -4,7 +4,7 @@ import math
 from html import escape
 
 COLOURS = ('#1b6ca8', '#d1495b', '#3a7d44', '#e28413', '#6a4c93', '#00798c',
-           '#8d6b48', '#555555')
+           '#8d6b48', '#555555', '#c2b100', '#e377c2')
 WIDTH, HEIGHT, LEFT, TOP, LEGEND = 460, 320, 64, 40, 22
 TICKS = ((1 << 12, '4 KiB'), (1 << 21, '2 MiB'), (1 << 30, '1 GiB'),
          (1 << 34, '16 GiB'))

@@ -26,7 +26,9 @@ PATHS = (('ours', 'extent', 'peer, by the extent'),
          ('stock', 'dma-buf', 'dma-buf of the BAR, stock'),
          ('stock', 'pin', 'p2pmem: pin + dma_map_sgtable, stock'),
          ('stock', 'hmm ram', 'RAM, 4 KiB pages: hmm + hmm_dma_map_pfn, stock'),
-         ('stock', 'hmm ram huge', 'RAM, 2 MiB folios: the same, stock'),
+         ('ours', 'hmm ram', 'RAM, 4 KiB pages: hmm + hmm_dma_map_pfns'),
+         ('stock', 'hmm ram huge', 'RAM, 2 MiB folios: hmm + hmm_dma_map_pfn, stock'),
+         ('ours', 'hmm ram huge', 'RAM, 2 MiB folios: hmm + hmm_dma_map_pfns'),
          ('stock', 'pin ram', 'RAM: pin + dma_map_sgtable, stock'))
 
 

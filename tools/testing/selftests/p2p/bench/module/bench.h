@@ -3,6 +3,7 @@
 #ifndef _BENCH_H
 #define _BENCH_H
 
+#include <linux/hmm-dma.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/types.h>
@@ -93,5 +94,22 @@ void bench_exporter_grain(size_t grain);
 void bench_exporter_move(void);
 void bench_exporter_revoke(unsigned long vm_off, size_t len);
 void bench_exporter_flush(void);
+
+#ifndef CONFIG_P2P_VMA
+/* The kernel as it came has no runs. */
+static inline dma_addr_t
+hmm_dma_map_pfns(struct device *dev, struct hmm_dma_map *map, size_t idx,
+		 size_t nr, struct pci_p2pdma_map_state *state)
+{
+	return hmm_dma_map_pfn(dev, map, idx, state);
+}
+
+static inline size_t
+hmm_dma_unmap_pfns(struct device *dev, struct hmm_dma_map *map, size_t idx,
+		   size_t nr)
+{
+	return hmm_dma_unmap_pfn(dev, map, idx);
+}
+#endif
 
 #endif /* _BENCH_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Rows of RAM through hmm_range_fault() and hmm_dma_map_pfn(): what a driver
- * that mirrors an address space pays.
+ * Rows of RAM through hmm_range_fault() and hmm_dma_map_pfn(), or what ours has
+ * for runs of pages: what a driver that mirrors an address space pays.
  */
 #include <linux/hmm-dma.h>
 #include <linux/hmm.h>
@@ -21,10 +21,13 @@ struct hmm_user {
 
 static void hmm_user_unmap(struct hmm_user *u)
 {
-	unsigned long i;
+	unsigned long i, unmapped = 0;
 
 	for (i = 0; i < u->nr; i++) {
-		hmm_dma_unmap_pfn(&bench_edu->dev, &u->map, i);
+		if (!unmapped)
+			unmapped = hmm_dma_unmap_pfns(&bench_edu->dev, &u->map,
+						      i, u->nr - i);
+		unmapped -= !!unmapped;
 		u->map.pfn_list[i] = 0;
 	}
 }
@@ -71,8 +74,8 @@ static int hmm_user_map(struct bench *b, struct hmm_user *u)
 		mutex_unlock(&u->lock);
 	} while (1);
 	for (i = 0; i < u->nr && !ret; i++)
-		if (hmm_dma_map_pfn(&bench_edu->dev, &u->map, i, &state) ==
-		    DMA_MAPPING_ERROR)
+		if (hmm_dma_map_pfns(&bench_edu->dev, &u->map, i, u->nr - i,
+				     &state) == DMA_MAPPING_ERROR)
 			ret = -EIO;
 	mutex_unlock(&u->lock);
 	return ret;

@@ -54,12 +54,12 @@ static int odp_fault(struct ib_umem_odp *odp, unsigned long addr, size_t len)
 	if (ret < 0)
 		return ret;
 	for (ret = 0; i < end; i++) {
-		odp->npages += !(odp->map.pfn_list[i] & HMM_PFN_DMA_MAPPED);
-		if (hmm_dma_map_pfn(dev, &odp->map, i, &state) ==
+		if (hmm_dma_map_pfns(dev, &odp->map, i, end - i, &state) ==
 		    DMA_MAPPING_ERROR) {
 			ret = -EIO;
 			break;
 		}
+		odp->npages++;
 	}
 	mutex_unlock(&odp->umem_mutex);
 	return ret;
