@@ -154,7 +154,6 @@ static blk_status_t bio_p2p_piece(struct bio *bio, unsigned int done,
 	piece.bi_io_vec = ram->bv;
 	piece.bi_iter.bi_idx = 0;
 	piece.bi_iter.bi_offset = 0;
-	/* Still REQ_NOMERGE: protection information may be peer memory. */
 	piece.bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
 
 	if (!is_read) {
@@ -217,16 +216,18 @@ static void bio_p2p_set_status(struct bio *bio, blk_status_t status)
 static void bio_p2p_by_cpu(struct bio *bio)
 {
 	struct p2pdma_provider *mem;
+	blk_status_t status;
 
 	mem = pci_p2pdma_page_provider(bio->bi_io_vec->bv_page);
 	if (pci_p2pdma_cpu_allowed(mem)) {
-		bio_p2p_set_status(bio, bio_p2p_bounce(bio, mem));
-		trace_p2p_bounce(bio, mem->owner);
+		status = bio_p2p_bounce(bio, mem);
+		trace_p2p_bounce(bio, mem->owner, status);
 	} else {
-		bio_p2p_set_status(bio, BLK_STS_P2P_REFUSED);
+		status = BLK_STS_P2P_REFUSED;
 		pci_p2pdma_count(mem, P2PDMA_REFUSED, bio->bi_iter.bi_size);
-		trace_p2p_io_refuse(bio, mem->owner);
+		trace_p2p_io_refuse(bio, mem->owner, status);
 	}
+	bio_p2p_set_status(bio, status);
 	bio_endio(bio);
 }
 

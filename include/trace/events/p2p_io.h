@@ -31,8 +31,9 @@ P2P_CPU_PATHS
 #define EMe(a, b)	{ a, b }
 
 DECLARE_EVENT_CLASS(p2p_bio,
-	TP_PROTO(const struct bio *bio, const struct device *owner),
-	TP_ARGS(bio, owner),
+	TP_PROTO(const struct bio *bio, const struct device *owner,
+		 blk_status_t status),
+	TP_ARGS(bio, owner, status),
 	TP_STRUCT__entry(
 		__string(owner, dev_name(owner))
 		__field(dev_t, dev)
@@ -47,7 +48,7 @@ DECLARE_EVENT_CLASS(p2p_bio,
 		__entry->sector = bio->bi_iter.bi_sector;
 		__entry->bytes = bio->bi_iter.bi_size;
 		__entry->write = op_is_write(bio_op(bio));
-		__entry->err = blk_status_to_errno(bio->bi_status);
+		__entry->err = blk_status_to_errno(status);
 	),
 	TP_printk("owner=%s dev=%d,%d %s sector=%llu bytes=%u reason=topology err=%d",
 		  __get_str(owner), MAJOR(__entry->dev), MINOR(__entry->dev),
@@ -58,14 +59,16 @@ DECLARE_EVENT_CLASS(p2p_bio,
 
 /* The device cannot reach the memory: the data went through RAM. */
 DEFINE_EVENT(p2p_bio, p2p_bounce,
-	TP_PROTO(const struct bio *bio, const struct device *owner),
-	TP_ARGS(bio, owner)
+	TP_PROTO(const struct bio *bio, const struct device *owner,
+		 blk_status_t status),
+	TP_ARGS(bio, owner, status)
 );
 
 /* The device cannot reach the memory, and the data must not go through RAM. */
 DEFINE_EVENT(p2p_bio, p2p_io_refuse,
-	TP_PROTO(const struct bio *bio, const struct device *owner),
-	TP_ARGS(bio, owner)
+	TP_PROTO(const struct bio *bio, const struct device *owner,
+		 blk_status_t status),
+	TP_ARGS(bio, owner, status)
 );
 
 /* No device is asked: the CPU copies, or must not (err). */

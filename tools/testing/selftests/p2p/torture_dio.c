@@ -268,14 +268,19 @@ static long certain(struct op *op, const struct t_snap *before,
 static int outcome(struct op *op, const struct t_snap *before,
 		   const struct t_snap *after, struct t_verdict *v)
 {
+	const unsigned int goes_away = 1U << WHY_REMAPPED | 1U << WHY_WITHHELD |
+				       1U << WHY_GPU_GONE;
 	long status = op->done;
 
 	for (int i = 0; i < op->nr; i++)
 		t_expect(op->w, before, after, op->piece[i].off,
 			 op->piece[i].len, op->what == OP_DIO_READ, BY_DIO, v);
-	/* Where the CPU copies what was left over, a fault ends it at any byte. */
+	/*
+	 * Where the CPU copies what was left over, memory that goes away
+	 * meanwhile ends that at any byte.
+	 */
 	if (!status || status > (long)op->len ||
-	    (status % (long)SECTOR > 0 && !v->may_fail))
+	    (status % (long)SECTOR > 0 && !(v->why & goes_away)))
 		return fail(op, v, "which is no count");
 	/* A short count is for what would else be EFAULT. */
 	if (status > 0)
@@ -344,34 +349,27 @@ static int check_left(struct op *op, const struct t_snap *before,
 }
 
 /*
- * Who is wrong where a byte of the disk is not that of the memory: the disk, who
- * read it, or the memory, which has more than it should have? Look again.
+ * Who is wrong where @len bytes of the disk, from @pos of the operation on, are not
+ * those of the memory: the disk, who read it, or the memory? Look again.
  */
-static int look_again(struct op *op, size_t off, size_t pos)
+static int look_again(struct op *op, const struct t_snap *before,
+		      const struct t_verdict *v, size_t off, size_t pos,
+		      size_t len)
 {
 	struct t_worker *w = op->w;
-	size_t at = (op->at + pos) / SECTOR * SECTOR, in = op->at + pos - at;
-	unsigned char was = w->ram[op->at + pos], mem = 0;
-	const unsigned char *from = w->m.buf + off;
-	int err = t_cpu_copy(&mem, from, 1);
+	unsigned char was, mem = 0, *ram = w->ram + op->at + pos;
+	size_t i = 0, at;
+	int err;
 
-	if (!ram_io(w, op->disk, false, at, SECTOR))
-		t_note(OP_DIO_WRITE, "%#zx+%#zx: disk %02x, again %02x, had %02x; memory %02x (%d)",
-		       at, in, was, w->ram[op->at + pos],
-		       w->disk[op->disk].want[op->at + pos], mem, err);
-	return -1;
-}
-
-/* The first byte of the disk that is not what the memory has, or -1 */
-static long first_wrong(struct op *op, const struct t_snap *before,
-			const struct t_verdict *v, size_t off, size_t pos,
-			size_t len, const char *what)
-{
-	for (size_t i = 0; i < len; i++)
-		if (t_check_read(op->w, before, v->lax,
-				 op->w->ram + op->at + pos + i, off + i, 1,
-				 what))
-			return i;
+	while (i < len - 1 && !t_check_read(w, before, v->lax, ram + i, off + i,
+					    1, ""))
+		i++;
+	was = ram[i];
+	err = t_cpu_copy(&mem, w->m.buf + off + i, 1);
+	at = op->at + pos + i;
+	if (!ram_io(w, op->disk, false, at / SECTOR * SECTOR, SECTOR))
+		t_note(OP_DIO_WRITE, "%#zx: disk %02x, again %02x, had %02x; memory %02x (%d)",
+		       at, was, ram[i], w->disk[op->disk].want[at], mem, err);
 	return -1;
 }
 
@@ -385,7 +383,6 @@ static int check_write(struct op *op, const struct t_snap *before,
 	size_t from = all || op->at < T_PAGE ? 0 : op->at - T_PAGE;
 	size_t to = op->at + op->len + T_PAGE, pos = 0;
 	char what[96];
-	long bad;
 
 	snprintf(what, sizeof(what), "%s by %s to %#zx, %ld of %zu",
 		 t_op_names[op->what], dio_names[op->how], op->at, op->done,
@@ -397,9 +394,9 @@ static int check_write(struct op *op, const struct t_snap *before,
 		struct piece *p = &op->piece[i];
 		size_t n = done_of(op, pos, p->len);
 
-		bad = first_wrong(op, before, v, p->off, pos, n, what);
-		if (bad >= 0)
-			return look_again(op, p->off + bad, pos + bad);
+		if (t_check_read(w, before, v->lax, w->ram + op->at + pos,
+				 p->off, n, what))
+			return look_again(op, before, v, p->off, pos, n);
 		if (check_left(op, before, v, p->off + n, pos + n, p->len - n))
 			return -1;
 		pos += p->len;
