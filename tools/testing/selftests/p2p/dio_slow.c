@@ -248,7 +248,8 @@ TEST_F_TIMEOUT(bar, found_again, 200)
 
 #define MNT	"/run/p2p-slow"
 /* What a test left that did not get to its end goes first. */
-#define MAKE	"(umount " MNT "; losetup -D; truncate -s 64M " MNT ".img && mkfs.ext4 -q -F " MNT ".img && mkdir -p " MNT \
+#define MAKE	"(umount " MNT "; losetup -D; truncate -s 64M " MNT ".img" \
+		" && mkfs.ext4 -q -F " MNT ".img && mkdir -p " MNT \
 		" && mount -t ext4 $(losetup -f --show " MNT ".img) " MNT ") >/dev/null 2>&1"
 
 FIXTURE(object)
